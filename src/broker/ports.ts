@@ -1,0 +1,212 @@
+/** What the domain needs from the world. Adapters implement these; the domain never imports an adapter. */
+import type { ErrorCode } from '../protocol/codes.ts';
+import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
+import type { RoomEvent } from './event.ts';
+import type { RoomPolicy } from './settings.ts';
+
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** Runs tasks once each after the I/O callbacks of this turn of the loop, outside every message handler. */
+export type Defer = (task: () => void) => void;
+
+/** An expected failure, as a value. `code` is what the client receives. */
+export interface Fault {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly retryAfterMs?: number;
+  readonly limit?: number;
+}
+
+// ---------------------------------------------------------------------------------------------- sockets
+
+/** One socket. Every method is safe after the socket has closed and does nothing then. */
+export interface Connection {
+  readonly encoding: Encoding;
+  /** The client's address as text, after trusted proxies. */
+  readonly address: string;
+  /** false when the bytes were not taken: the socket is closed or over its hard limit (it is being ended then). */
+  send(data: string | Uint8Array): boolean;
+  /** Bytes that the kernel has not taken yet. */
+  buffered(): number;
+  subscribe(topic: string): void;
+  unsubscribe(topic: string): void;
+  end(code: number, reason: string): void;
+}
+
+/** Native fan-out: bytes to every subscriber of a topic, without JavaScript per subscriber. */
+export interface Fanout {
+  publish(topic: string, data: string | Uint8Array, encoding: Encoding): void;
+  publishExcept(skip: Connection, topic: string, data: string | Uint8Array, encoding: Encoding): void;
+}
+
+// -------------------------------------------------------------------------------------------------- bus
+
+/** A room of one tenant. `key` is unique over all tenants and is made by `roomKey` only. */
+export interface RoomRef {
+  readonly key: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly policy: RoomPolicy;
+}
+
+export interface Publication {
+  readonly room: RoomRef;
+  /** The user, stamped by the server. */
+  readonly from: string;
+  /** The payload as JSON text, exactly as published; never parsed again on its way. */
+  readonly payload: string;
+  readonly msgId?: string | undefined;
+  readonly key?: string | undefined;
+  /** Delivered, never stored, outside the room's order. */
+  readonly ephemeral: boolean;
+  /** Set when the publisher does not want its own event: the event comes back to this node with it. */
+  readonly skip?: Connection | undefined;
+}
+
+export interface Accepted {
+  readonly ok: true;
+  readonly epoch: string;
+  /** Absent for ephemeral publishes. */
+  readonly seq?: number;
+  readonly duplicate: boolean;
+}
+
+/**
+ * `settle` runs exactly once, at once or later. In a room that this node feeds, the event reaches the sink
+ * before `settle` runs with `ok: true`.
+ */
+export type Settle = (outcome: Accepted | Fault) => void;
+
+/** Receives one room's events, in the room's one order, each once. */
+export interface RoomSink {
+  /** The feed runs: the next event has `prev === position.seq`. Also called again after an epoch change. */
+  opened(position: Position): void;
+  /** The feed could not be opened; the sink is closed. */
+  failed(fault: Fault): void;
+  event(event: RoomEvent): void;
+  /** Events of (from, to] are lost to this node for good; the feed goes on after `to`. */
+  gap(from: number, to: number, reason: GapReason): void;
+}
+
+export interface ReplayPage {
+  readonly ok: true;
+  readonly epoch: string;
+  /** full: nothing missed or all of it follows; partial: `gap` names what is gone; none: other epoch. */
+  readonly recovered: 'full' | 'partial' | 'none';
+  readonly gap?: { readonly from: number; readonly to: number; readonly reason: GapReason };
+  /** In order, at most the page asked for. */
+  readonly events: readonly RoomEvent[];
+  /** Events after those of this page, up to the feed's position. 0: with this page the caller is at the head. */
+  readonly remaining: number;
+}
+
+export type ReplaySince = { readonly epoch: string; readonly seq: number } | { readonly last: number };
+
+export interface HistoryQuery {
+  /** Exclusive bounds; with neither, the newest `limit` events. */
+  readonly before?: number | undefined;
+  readonly after?: number | undefined;
+  readonly limit: number;
+  readonly maxBytes: number;
+}
+
+export interface HistoryPage {
+  readonly ok: true;
+  readonly epoch: string;
+  /** Ascending. */
+  readonly events: readonly RoomEvent[];
+  readonly more: boolean;
+  /** Retention has removed events of the asked range. */
+  readonly truncated: boolean;
+}
+
+/**
+ * Takes publishes, gives every accepted event to each node that feeds the room, keeps history.
+ * test/contract/bus.ts holds every implementation to the same promises.
+ */
+export interface Bus {
+  readonly kind: 'embedded' | 'nats';
+  start(): Promise<void>;
+  /** Finishes what was accepted, refuses the rest as `unavailable`; resolves when done or after `ms`. */
+  drain(ms: number): Promise<void>;
+  close(): Promise<void>;
+
+  /** Starts the room's feed into `sink`; one sink per room and node. `opened` may run before this returns. */
+  open(room: RoomRef, sink: RoomSink): void;
+  /** Ends the feed. The bus may keep the room warm for a while. */
+  shut(room: RoomRef): void;
+
+  publish(publication: Publication, settle: Settle): void;
+
+  /**
+   * Events after a position, up to the feed's position; the room is open. `done` runs before this returns
+   * whenever memory holds the answer; then and only then `remaining: 0` means that nothing is missing up to
+   * the last `RoomSink.event`.
+   */
+  replay(
+    room: RoomRef,
+    since: ReplaySince,
+    page: { readonly count: number; readonly maxBytes: number },
+    done: (result: ReplayPage | Fault) => void,
+  ): void;
+  /** Any room, open here or not. `done` may run before this returns. */
+  history(room: RoomRef, query: HistoryQuery, done: (result: HistoryPage | Fault) => void): void;
+
+  health(): BusHealth;
+}
+
+export interface BusHealth {
+  readonly state: 'up' | 'degraded' | 'down';
+  /** One word or a short sentence for people; empty when up. */
+  readonly detail: string;
+  /** Gauges by a closed set of names, for the metrics: `history_events`, `history_bytes`, `rooms`, … */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+// ------------------------------------------------------------------------------------------------- auth
+
+export const ACTIONS = ['join', 'pub', 'presence', 'history'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+export interface RoomGrant {
+  readonly match: string;
+  readonly allow: readonly Action[];
+}
+
+/** Who a verified credential says the client is. */
+export interface Identity {
+  readonly user: string;
+  readonly tenant: string;
+  /** Seconds since 1970; absent only where the config allows tokens without it. */
+  readonly exp?: number;
+  /** Access by room pattern: the `rooms` claim, or the configured default. */
+  readonly rooms: readonly RoomGrant[];
+  readonly info?: Readonly<Record<string, unknown>>;
+  readonly scope?: string;
+  readonly tokenId?: string;
+}
+
+export type Verdict =
+  | { readonly ok: true; readonly identity: Identity }
+  | { readonly ok: false; readonly code: 'unauthorized' | 'token_expired' | 'forbidden'; readonly reason: string };
+
+export interface TokenVerifier {
+  /** The verdict on a token seen before, in the same turn; undefined: `verify` has to decide. */
+  known(token: string): Verdict | undefined;
+  /** Never rejects for a bad token; rejects only when the verifier itself is broken. */
+  verify(token: string): Promise<Verdict>;
+}
+
+// ------------------------------------------------------------------------------------------- operations
+
+/** The part of a logger that the domain uses; fields first, as pino has it. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}

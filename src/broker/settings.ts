@@ -1,0 +1,71 @@
+/**
+ * The settings that the domain obeys, as config.ts hands them over: parsed, checked, frozen.
+ * Units stand in the names: Bytes, Ms; what has none is a count. config/carillon.yaml says why each value is what it is.
+ */
+import type { Overflow } from '../protocol/frames.ts';
+import type { RoomMatcher } from '../protocol/room.ts';
+
+export interface HistoryPolicy {
+  readonly count: number;
+  readonly bytes: number;
+  readonly ageMs: number;
+}
+
+/** What the first matching entry of `rooms` in the config says of a room. */
+export interface RoomPolicy {
+  readonly match: string;
+  readonly matches: RoomMatcher;
+  /** Present: the room is durable. Absent: live, nothing is kept. */
+  readonly history?: HistoryPolicy;
+  /** For joins that name none. */
+  readonly overflow: Overflow;
+}
+
+export interface Limits {
+  /** false by `CARILLON_LIMITS=off`: rate limits and per-turn budgets are off, sizes and memory stay. */
+  readonly rates: boolean;
+  readonly frameBytes: number;
+  readonly payloadBytes: number;
+  /** Nesting of objects and arrays in one frame. */
+  readonly depth: number;
+  /** Object keys in one frame, nested ones included. */
+  readonly keys: number;
+  /** Frames in one array. */
+  readonly batch: number;
+  /** Protocol errors answered before close 4002; as many come back per minute. */
+  readonly protocolErrors: number;
+  /** Open connections of this process. 0: the limit of open files less 1,000. */
+  readonly connections: number;
+  readonly roomsPerConnection: number;
+  /** Rooms that this process holds state for. */
+  readonly rooms: number;
+  /** Handshakes waiting for a signature check. */
+  readonly pendingUpgrades: number;
+  readonly upgradeTimeoutMs: number;
+  /** What one connection may have handled in one turn of the loop before its frames wait for the next. */
+  readonly turnMessages: number;
+  readonly turnBytes: number;
+  /** Received, but not yet handled, per connection; over it: close 4101. */
+  readonly inboundQueueBytes: number;
+  /** Waiting to be sent: from here on a connection counts as slow and leaves native delivery. */
+  readonly bufferedSoftBytes: number;
+  /** Waiting to be sent: what uWebSockets.js refuses to exceed. */
+  readonly bufferedHardBytes: number;
+  /** Replay is sent in chunks while less than this is waiting. */
+  readonly catchUpBytes: number;
+  readonly historyPage: number;
+  readonly historyPageBytes: number;
+  /** History of all rooms of this process together. */
+  readonly historyTotalBytes: number;
+  readonly dedupeWindowMs: number;
+  readonly dedupeEntries: number;
+}
+
+/** What server_info tells every client. */
+export interface NodeIdentity {
+  readonly serverId: string;
+  readonly region: string;
+  readonly version: string;
+  readonly heartbeatSeconds: number;
+  readonly reconnect: { readonly minMs: number; readonly maxMs: number };
+}

@@ -1,0 +1,54 @@
+/** Room names and the patterns that match them (docs/protocol.md, section 2). */
+
+export const ROOM_NAME_MAX = 128;
+
+const ROOM_NAME = /^[A-Za-z0-9_.:@-]{1,128}$/;
+const PATTERN = /^[A-Za-z0-9_.:@*-]{1,128}$/;
+
+/** The room that answers a probe: what is published there comes back to its publisher only. */
+export const ECHO_ROOM = '@echo';
+
+export function isRoomName(name: unknown): name is string {
+  return typeof name === 'string' && ROOM_NAME.test(name);
+}
+
+/** The inbox of a user; undefined where the user id cannot stand in a room name. */
+export function inboxOf(user: string): string | undefined {
+  const room = `@${user}`;
+  return ROOM_NAME.test(room) && room !== ECHO_ROOM ? room : undefined;
+}
+
+/** `@user` rooms: joined by that user alone, whatever the claims say. */
+export function isInbox(room: string): boolean {
+  return room.charCodeAt(0) === 64 && room !== ECHO_ROOM;
+}
+
+/**
+ * A pattern is a room name whose segments, split by `:`, may be `*` (exactly one segment) or, as the
+ * last one, `**` (one or more segments).
+ */
+export function isRoomPattern(pattern: unknown): pattern is string {
+  if (typeof pattern !== 'string' || !PATTERN.test(pattern)) return false;
+  const segments = pattern.split(':');
+  return segments.every((segment, at) => {
+    if (!segment.includes('*')) return true;
+    return segment === '*' || (segment === '**' && at === segments.length - 1);
+  });
+}
+
+export type RoomMatcher = (room: string) => boolean;
+
+/** Compiles a pattern once, so that a match costs one comparison or one regular expression. */
+export function compilePattern(pattern: string): RoomMatcher {
+  if (pattern === '**') return () => true;
+  if (!pattern.includes('*')) return (room) => room === pattern;
+  const source = pattern.split(':').map(segmentSource).join(':');
+  const expression = new RegExp(`^${source}$`);
+  return (room) => expression.test(room);
+}
+
+function segmentSource(segment: string): string {
+  if (segment === '**') return '.+';
+  if (segment === '*') return '[^:]+';
+  return segment.replace(/[.]/g, '\\.');
+}
