@@ -37,6 +37,16 @@ export interface Connection {
   end(code: number, reason: string): void;
 }
 
+/** What the domain is to a socket: the session behind it. */
+export interface Peer {
+  /** One WebSocket message. The bytes are valid during the call only. */
+  receive(bytes: Uint8Array, isBinary: boolean): void;
+  /** Buffered bytes have gone down. */
+  drained(): void;
+  /** The socket is gone; the last call. */
+  closed(code: number): void;
+}
+
 /** Native fan-out: bytes to every subscriber of a topic, without JavaScript per subscriber. */
 export interface Fanout {
   publish(topic: string, data: string | Uint8Array, encoding: Encoding): void;
@@ -64,7 +74,14 @@ export interface Publication {
   /** Delivered, never stored, outside the room's order. */
   readonly ephemeral: boolean;
   /** Set when the publisher does not want its own event: the event comes back to this node with it. */
-  readonly skip?: Connection | undefined;
+  readonly skip?: Skip | undefined;
+}
+
+/** A publisher that asked for `echo: false`, carried from its publish to the delivery of the event. */
+export interface Skip {
+  readonly connection: Connection;
+  /** The event has just gone out to everybody else: the ack may take its place at the publisher. */
+  placed(): void;
 }
 
 export interface Accepted {

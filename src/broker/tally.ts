@@ -2,7 +2,7 @@
  * The counts of this process, as plain fields: an increment on the hot path costs one store, and
  * ops/metrics.ts reads them only when Prometheus asks. Every label set is closed.
  */
-import type { CloseReason, ErrorCode } from '../protocol/codes.ts';
+import { CLOSE_CODES, CLOSE_TOO_BIG, type CloseReason, type ErrorCode } from '../protocol/codes.ts';
 
 export type UpgradeOutcome =
   | 'accepted'
@@ -77,4 +77,18 @@ export class Tally {
 
 function bump<K>(map: Map<K, number>, key: K): void {
   map.set(key, (map.get(key) ?? 0) + 1);
+}
+
+const CLOSED_BY = new Map<number, ClosedBy>([
+  [1000, 'normal'],
+  [1005, 'normal'],
+  [1001, 'going_away'],
+  [1006, 'abnormal'],
+  [CLOSE_TOO_BIG, 'too_big'],
+  ...Object.entries(CLOSE_CODES).map(([reason, { code }]) => [code, reason as CloseReason] as const),
+]);
+
+/** The closed set of labels that any close code falls into. */
+export function closedBy(code: number): ClosedBy {
+  return CLOSED_BY.get(code) ?? 'other';
 }

@@ -1,0 +1,44 @@
+import type { HistoryFrame } from '../../protocol/frames.ts';
+import { encodeMsgpack } from '../../protocol/msgpack.ts';
+import type { Domain } from '../domain.ts';
+import type { Encoded } from '../encode.ts';
+import type { HistoryPage } from '../ports.ts';
+import { fault, type Session } from '../session.ts';
+
+const DEFAULT_LIMIT = 100;
+
+export function history(session: Session, frame: HistoryFrame, domain: Domain): void {
+  const { limits } = domain;
+  if (!session.may('history', frame.room))
+    return session.refuse(frame, fault('forbidden', 'the token does not allow "history" in this room'));
+  const target = session.target(frame.room);
+  if (target === undefined) return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  const query = {
+    before: frame.before,
+    after: frame.after,
+    limit: Math.min(frame.limit ?? DEFAULT_LIMIT, limits.historyPage),
+    maxBytes: limits.historyPageBytes,
+  };
+  domain.bus.history(target.ref, query, (page) => {
+    if (session.ended) return;
+    if (!page.ok) return session.refuse(frame, page);
+    domain.tally.replayed += page.events.length;
+    session.sendEncoded(encodePage(session, frame, page));
+  });
+}
+
+/** The events stand in the page as they are kept: encoded once, for delivery, replay and history alike. */
+function encodePage(session: Session, frame: HistoryFrame, page: HistoryPage): Encoded {
+  const head = {
+    type: 'history',
+    room: frame.room,
+    ...(frame.id !== undefined && { id: frame.id }),
+    epoch: page.epoch,
+    more: page.more,
+    ...(page.truncated && { truncated: true }),
+  };
+  if (session.connection.encoding === 'msgpack')
+    return encodeMsgpack({ ...head, events: page.events.map((event) => JSON.parse(event.json)) });
+  const events = page.events.map((event) => event.json).join(',');
+  return `${JSON.stringify(head).slice(0, -1)},"events":[${events}]}`;
+}

@@ -1,0 +1,130 @@
+import type { JoinedFrame, JoinFrame } from '../../protocol/frames.ts';
+import { isInbox } from '../../protocol/room.ts';
+import type { Domain } from '../domain.ts';
+import { Membership } from '../membership.ts';
+import type { Fault, ReplayPage } from '../ports.ts';
+import { fault, type Session } from '../session.ts';
+
+type Refusal = (session: Session, frame: JoinFrame, domain: Domain) => Fault | undefined;
+
+const notTwice: Refusal = (session, frame) =>
+  session.rooms.has(frame.room) ? fault('already_joined', 'this session is in the room already') : undefined;
+
+const allowed: Refusal = (session, frame) => {
+  if (session.may('join', frame.room)) return undefined;
+  return isInbox(frame.room)
+    ? fault('forbidden', 'an inbox is joined by its own user only')
+    : fault('forbidden', 'the token does not allow "join" in this room');
+};
+
+const allowedExtras: Refusal = (session, frame) => {
+  if (frame.presence === true && !session.may('presence', frame.room))
+    return fault('forbidden', 'the token does not allow "presence" in this room');
+  if (frame.since !== undefined && 'last' in frame.since && !session.may('history', frame.room))
+    return fault('forbidden', 'the token does not allow "history" in this room, which since.last needs');
+  return undefined;
+};
+
+const withinRooms: Refusal = (session, _frame, { limits }) =>
+  session.rooms.size >= limits.roomsPerConnection
+    ? fault('too_many_rooms', `a session may be in ${limits.roomsPerConnection} rooms`, {
+        limit: limits.roomsPerConnection,
+      })
+    : undefined;
+
+const REFUSALS: readonly Refusal[] = [notTwice, allowed, allowedExtras, withinRooms];
+
+export function join(session: Session, frame: JoinFrame, domain: Domain): void {
+  for (const refusal of REFUSALS) {
+    const refused = refusal(session, frame, domain);
+    if (refused !== undefined) return session.refuse(frame, refused);
+  }
+  const target = session.target(frame.room);
+  if (target === undefined) return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  enter(session, frame, domain, target.ref);
+}
+
+function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membership['room']['ref']): void {
+  const room = domain.rooms.enter(ref);
+  const overflow = frame.overflow ?? ref.policy.overflow;
+  const member = new Membership(session, room, overflow, frame.presence === true);
+  session.rooms.set(frame.room, member);
+  room.add(member);
+  domain.tally.memberships++;
+  room.whenOpen((failed) => {
+    if (member.left) return;
+    if (failed !== undefined) {
+      session.drop(member);
+      session.refuse(frame, failed);
+    } else if (frame.since === undefined) {
+      joinFresh(session, frame, domain, member);
+    } else {
+      joinSince(session, frame, domain, member, frame.since);
+    }
+  });
+}
+
+/** From the head: whatever was gathered before goes to the others only. */
+function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  domain.delivery.flushRoom(member.room);
+  member.room.attach(member);
+  session.send(joined(frame, domain, member, 'fresh', 0));
+}
+
+function joinSince(
+  session: Session,
+  frame: JoinFrame,
+  domain: Domain,
+  member: Membership,
+  since: NonNullable<JoinFrame['since']>,
+): void {
+  const { room } = member;
+  domain.bus.replay(room.ref, since, { count: 512, maxBytes: 512 * 1024 }, (page) => {
+    if (member.left) return;
+    if (!page.ok) {
+      session.drop(member);
+      session.refuse(frame, page);
+      return;
+    }
+    const recovered = 'last' in since ? 'fresh' : page.recovered;
+    session.send(joined(frame, domain, member, recovered, page.events.length + page.remaining));
+    if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
+    domain.catchUps.start(member, page, positionBefore(page, since, room.last));
+  });
+}
+
+/** Where a catch-up stands before the first event of the page. */
+function positionBefore(page: ReplayPage, since: NonNullable<JoinFrame['since']>, head: number): number {
+  if (page.gap !== undefined) return page.gap.to;
+  const first = page.events[0];
+  if (first !== undefined) return first.prev;
+  return 'seq' in since && page.recovered !== 'none' ? since.seq : head;
+}
+
+function tellGap(session: Session, domain: Domain, room: string, gap: NonNullable<ReplayPage['gap']>): void {
+  domain.tally.gap(gap.reason);
+  const action = gap.reason === 'epoch' ? 'backfill' : 'skip';
+  session.send({ type: 'gap', room, from: gap.from, to: gap.to, reason: gap.reason, action });
+}
+
+function joined(
+  frame: JoinFrame,
+  domain: Domain,
+  member: Membership,
+  recovered: JoinedFrame['recovered'],
+  replay: number,
+): JoinedFrame {
+  const { room } = member;
+  const members = domain.notices.arrived(member);
+  return {
+    type: 'joined',
+    room: room.ref.name,
+    ...(frame.id !== undefined && { id: frame.id }),
+    epoch: room.epoch,
+    seq: room.last,
+    durable: room.ref.policy.history !== undefined,
+    recovered,
+    replay,
+    ...(members !== undefined && { members, count: members.length }),
+  };
+}

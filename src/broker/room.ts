@@ -1,0 +1,132 @@
+import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
+import type { RoomEvent } from './event.ts';
+import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
+import type { PresenceView } from './presence.ts';
+
+/** What a room knows of one of its members. */
+export interface RoomMember {
+  readonly connection: Connection;
+  readonly user: string;
+  readonly info: Readonly<Record<string, unknown>> | undefined;
+  /** Place in the roster; -1 once the member has left. */
+  at: number;
+  /** Whether events reach the member through the native topic; otherwise a catch-up serves it. */
+  native: boolean;
+  /** Whether the join is complete: only then the member counts for presence. */
+  present: boolean;
+  /** The room's feed ended under the member. */
+  evicted(fault: Fault): void;
+  /** The room's epoch changed under the member: its position is void. */
+  invalidated(from: number, to: number): void;
+}
+
+/** What a room asks of the node, so that it knows nothing else of it. */
+export interface RoomHost {
+  gathered(room: Room, event: RoomEvent): void;
+  lost(room: Room, from: number, to: number, reason: GapReason): void;
+}
+
+/** Called once when the room's feed runs (no fault) or could not be opened. */
+export type Opened = (fault?: Fault) => void;
+
+/**
+ * What this node knows of a room with members: its position, its roster, who is served natively.
+ * Kept small: 100,000 rooms of one member each are an ordinary load.
+ */
+export class Room implements RoomSink {
+  readonly ref: RoomRef;
+  /** Makes the topic names: short ones, since uWebSockets.js stores each of them. */
+  readonly #number: number;
+  readonly #host: RoomHost;
+  readonly members: RoomMember[] = [];
+  epoch = '';
+  /** The position after the last event received, flushed or not. */
+  last = 0;
+  json = 0;
+  msgpack = 0;
+  /** Events of this turn of the loop, in order; undefined when there are none. */
+  pending: RoomEvent[] | undefined;
+  pendingBytes = 0;
+  presence: PresenceView | undefined;
+  #opening: Opened[] | undefined = [];
+
+  constructor(ref: RoomRef, number: number, host: RoomHost) {
+    this.ref = ref;
+    this.#number = number;
+    this.#host = host;
+  }
+
+  /** Runs `then` at once if the feed runs, else when it does. */
+  whenOpen(then: Opened): void {
+    if (this.#opening === undefined) then();
+    else this.#opening.push(then);
+  }
+
+  topic(encoding: Encoding): string {
+    return `${this.#number.toString(36)}${encoding === 'json' ? 'j' : 'm'}`;
+  }
+
+  presenceTopic(encoding: Encoding): string {
+    return `${this.topic(encoding)}p`;
+  }
+
+  add(member: RoomMember): void {
+    member.at = this.members.length;
+    this.members.push(member);
+  }
+
+  remove(member: RoomMember): void {
+    this.detach(member);
+    const moved = this.members.pop() as RoomMember;
+    if (moved !== member) {
+      this.members[member.at] = moved;
+      moved.at = member.at;
+    }
+    member.at = -1;
+  }
+
+  /** From here on every published frame of the room reaches the member. */
+  attach(member: RoomMember): void {
+    if (member.native) return;
+    member.native = true;
+    this[member.connection.encoding]++;
+    member.connection.subscribe(this.topic(member.connection.encoding));
+  }
+
+  detach(member: RoomMember): void {
+    if (!member.native) return;
+    member.native = false;
+    this[member.connection.encoding]--;
+    member.connection.unsubscribe(this.topic(member.connection.encoding));
+  }
+
+  // RoomSink, called by the bus.
+
+  opened(position: Position): void {
+    const from = this.last;
+    const changed = this.epoch !== '' && this.epoch !== position.epoch;
+    this.epoch = position.epoch;
+    this.last = position.seq;
+    if (changed) for (const member of [...this.members]) member.invalidated(from, position.seq);
+    const waiting = this.#opening;
+    this.#opening = undefined;
+    if (waiting !== undefined) for (const then of waiting) then();
+  }
+
+  failed(fault: Fault): void {
+    const waiting = this.#opening ?? [];
+    this.#opening = [];
+    for (const then of waiting) then(fault);
+    for (const member of [...this.members]) member.evicted(fault);
+  }
+
+  event(event: RoomEvent): void {
+    if (!event.ephemeral) this.last = event.seq;
+    if (this.json + this.msgpack > 0) this.#host.gathered(this, event);
+  }
+
+  gap(from: number, to: number, reason: GapReason): void {
+    this.#host.lost(this, from, to, reason);
+    this.last = to;
+  }
+}

@@ -1,0 +1,168 @@
+import type { CloseReason } from '../protocol/codes.ts';
+import { CLOSE_CODES, ERROR_CODES, type ErrorCode } from '../protocol/codes.ts';
+import type { ErrorFrame, RequestId, ServerFrame } from '../protocol/frames.ts';
+import { type Access, compileAccess } from './access.ts';
+import type { Answerable } from './delivery.ts';
+import type { Domain } from './domain.ts';
+import { type Encoded, encodeFrame, joinEncoded } from './encode.ts';
+import type { Membership, Owner } from './membership.ts';
+import type { Action, Connection, Fault, Identity, RoomRef } from './ports.ts';
+
+/** What an error answer refers to. */
+export interface Request {
+  readonly id?: RequestId;
+  readonly msgId?: string;
+  readonly room?: string;
+}
+
+/** A room as this session sees it: decided once, since a publish asks every time. */
+export interface Target {
+  readonly ref: RoomRef;
+  readonly pub: boolean;
+}
+
+/** Rooms whose decision a session keeps. A session that works with more than this pays a lookup again. */
+const TARGETS_MAX = 64;
+
+/** The protocol state of one connection. What it does with each frame stands in commands/. */
+export class Session implements Owner, Answerable {
+  readonly id: string;
+  readonly connection: Connection;
+  readonly rooms = new Map<string, Membership>();
+  readonly #domain: Domain;
+  #identity: Identity;
+  #access: Access;
+  readonly #targets = new Map<string, Target>();
+  #answers: Encoded[] = [];
+  /** Protocol errors left before close 4002, and when the count was last brought up to date. */
+  #errorsLeft: number;
+  #errorsAt: number;
+  ended = false;
+
+  constructor(id: string, connection: Connection, identity: Identity, domain: Domain) {
+    this.id = id;
+    this.connection = connection;
+    this.#domain = domain;
+    this.#identity = identity;
+    this.#access = compileAccess(identity);
+    this.#errorsLeft = domain.limits.protocolErrors;
+    this.#errorsAt = domain.clock.now();
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /** A refreshed credential: everything decided by the old one is forgotten. */
+  adopt(identity: Identity): void {
+    this.#identity = identity;
+    this.#access = compileAccess(identity);
+    this.#targets.clear();
+  }
+
+  may(action: Action, room: string): boolean {
+    return this.#access.may(action, room);
+  }
+
+  /** undefined: the name matches no room pattern of the config. */
+  target(name: string): Target | undefined {
+    const known = this.#targets.get(name);
+    if (known !== undefined) return known;
+    const ref = this.#domain.rooms.ref(this.#identity.tenant, name);
+    if (ref === undefined) return undefined;
+    const target = { ref, pub: this.may('pub', name) };
+    if (this.#targets.size >= TARGETS_MAX) this.#targets.clear();
+    this.#targets.set(name, target);
+    return target;
+  }
+
+  send(frame: ServerFrame): void {
+    this.sendEncoded(encodeFrame(frame, this.connection.encoding));
+  }
+
+  sendEncoded(data: Encoded): void {
+    const { tally } = this.#domain;
+    tally.framesOut++;
+    tally.bytesOut += data.length;
+    this.connection.send(data);
+  }
+
+  /** An answer that must not overtake the events of this turn; the answers of a turn go out as one message. */
+  answer(frame: ServerFrame): void {
+    if (this.#answers.length === 0) this.#domain.delivery.answerLater(this);
+    this.#answers.push(encodeFrame(frame, this.connection.encoding));
+  }
+
+  flushAnswers(): void {
+    const answers = this.#answers;
+    this.#answers = [];
+    this.sendEncoded(joinEncoded(answers, this.connection.encoding));
+  }
+
+  refuse(request: Request, fault: Omit<Fault, 'ok'>): void {
+    this.#domain.tally.error(fault.code);
+    this.answer(errorFrame(request, fault));
+  }
+
+  /** A frame that broke the protocol: answered, until there were too many. */
+  protest(request: Request, fault: Omit<Fault, 'ok'>): void {
+    const { limits, clock } = this.#domain;
+    const now = clock.now();
+    const regained = ((now - this.#errorsAt) * limits.protocolErrors) / 60_000;
+    this.#errorsLeft = Math.min(limits.protocolErrors, this.#errorsLeft + Math.max(0, regained)) - 1;
+    this.#errorsAt = now;
+    this.refuse(request, fault);
+    if (this.#errorsLeft < 0) this.end('too_many_errors');
+  }
+
+  expel(membership: Membership, fault: Fault): void {
+    this.drop(membership);
+    this.#domain.tally.error(fault.code);
+    this.send({ type: 'left', room: membership.room.ref.name, code: fault.code, reason: fault.reason });
+  }
+
+  /** Takes the session out of a room, at an exact place in the room's order. */
+  drop(membership: Membership): void {
+    const { delivery, rooms, catchUps, notices, tally } = this.#domain;
+    const { room } = membership;
+    delivery.flushRoom(room);
+    this.rooms.delete(room.ref.name);
+    catchUps.stop(membership);
+    room.remove(membership);
+    tally.memberships--;
+    notices.departed(membership);
+    rooms.release(room);
+  }
+
+  end(why: CloseReason, detail?: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    if (this.#answers.length > 0) this.flushAnswers();
+    this.connection.end(CLOSE_CODES[why].code, detail ?? why);
+  }
+
+  /** The socket is gone. */
+  closed(): void {
+    this.ended = true;
+    for (const membership of [...this.rooms.values()]) this.drop(membership);
+  }
+}
+
+function errorFrame(request: Request, fault: Omit<Fault, 'ok'>): ErrorFrame {
+  const { code, reason } = fault;
+  return {
+    type: 'error',
+    code,
+    reason,
+    retry: ERROR_CODES[code].retry,
+    ...(request.id !== undefined && { id: request.id }),
+    ...(request.msgId !== undefined && { msgId: request.msgId }),
+    ...(request.room !== undefined && { room: request.room }),
+    ...(fault.retryAfterMs !== undefined && { retryAfterMs: fault.retryAfterMs }),
+    ...(fault.limit !== undefined && { limit: fault.limit }),
+  };
+}
+
+export function fault(code: ErrorCode, reason: string, extra?: { retryAfterMs?: number; limit?: number }): Fault {
+  return { ok: false, code, reason, ...extra };
+}

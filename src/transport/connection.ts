@@ -1,0 +1,89 @@
+import type { WebSocket } from 'uWebSockets.js';
+import type { Connection, Peer } from '../broker/ports.ts';
+import type { Encoding } from '../protocol/frames.ts';
+
+/** uWebSockets.js copies this object onto the socket: only what it refers to keeps its identity. */
+export interface SocketData {
+  connection: UwsConnection;
+}
+
+/** RFC 6455 section 5.5: the reason of a close frame, in bytes. Longer ones are cut in mid-character by uWS. */
+const REASON_BYTES = 123;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * One socket behind guards: every method of a closed uWS socket throws, and closing from inside its `dropped`
+ * callback crashes the process (docs/transport.md, rules 1 and 12).
+ */
+export class UwsConnection implements Connection {
+  readonly encoding: Encoding;
+  readonly address: string;
+  peer: Peer | undefined;
+  #socket: WebSocket<SocketData> | undefined;
+  readonly #binary: boolean;
+  /** uWS has dropped bytes for this socket: how many events, nobody knows. */
+  #lost = false;
+
+  constructor(encoding: Encoding, address: string) {
+    this.encoding = encoding;
+    this.address = address;
+    this.#binary = encoding === 'msgpack';
+  }
+
+  get open(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  opened(socket: WebSocket<SocketData>): void {
+    this.#socket = socket;
+  }
+
+  /** From the socket's close callback: the socket must not be touched any more. */
+  gone(): void {
+    this.#socket = undefined;
+  }
+
+  send(data: string | Uint8Array): boolean {
+    if (this.#socket === undefined || this.#lost) return false;
+    return this.#socket.send(data, this.#binary) !== 2;
+  }
+
+  buffered(): number {
+    return this.#socket === undefined ? 0 : this.#socket.getBufferedAmount();
+  }
+
+  subscribe(topic: string): void {
+    this.#socket?.subscribe(topic);
+  }
+
+  unsubscribe(topic: string): void {
+    this.#socket?.unsubscribe(topic);
+  }
+
+  /** To everybody subscribed but this socket. */
+  publish(topic: string, data: string | Uint8Array): void {
+    this.#socket?.publish(topic, data, this.#binary);
+  }
+
+  end(code: number, reason: string): void {
+    this.#socket?.end(code, cut(reason));
+  }
+
+  /** true the first time: the caller has to end the connection, but not before this turn's native work is done. */
+  markLost(): boolean {
+    const first = !this.#lost;
+    this.#lost = true;
+    return first;
+  }
+}
+
+/** At most 123 bytes of UTF-8, whole characters only. */
+export function cut(reason: string): string {
+  const bytes = encoder.encode(reason);
+  if (bytes.byteLength <= REASON_BYTES) return reason;
+  let end = REASON_BYTES;
+  while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
+  return decoder.decode(bytes.subarray(0, end));
+}

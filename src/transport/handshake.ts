@@ -1,0 +1,89 @@
+import type { HttpRequest } from 'uWebSockets.js';
+import { type Encoding, SUBPROTOCOLS, type Subprotocol } from '../protocol/frames.ts';
+import { originAllowed, type OriginPolicy } from './origin.ts';
+import { REFUSALS, type Refusal } from './refusal.ts';
+
+/** What the handshake needs of the request, copied: uWS's request object dies with its callback. */
+export interface Handshake {
+  readonly key: string;
+  readonly extensions: string;
+  readonly subprotocol: Subprotocol;
+  readonly encoding: Encoding;
+  readonly token: string;
+  readonly forwardedFor: string;
+}
+
+export interface HandshakePolicy extends OriginPolicy {
+  readonly allowQueryToken: boolean;
+}
+
+const KEY = /^[A-Za-z0-9+/]{22}==$/;
+const TOKEN_PREFIX = 'bearer.';
+const AUTHORIZATION = /^Bearer +([^ ]+)$/i;
+
+export function isRefusal(value: Handshake | Refusal): value is Refusal {
+  return 'status' in value;
+}
+
+/**
+ * RFC 6455 section 4.2.1, all of it. uWebSockets.js itself looks at nothing but the length of the key; a request
+ * with `Connection: close` would even crash the process after an asynchronous upgrade.
+ */
+export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Handshake | Refusal {
+  const refused = protocolRefusal(request) ?? originRefusal(request, policy);
+  if (refused !== undefined) return refused;
+  const offered = splitList(request.getHeader('sec-websocket-protocol'));
+  const subprotocol = offered.find(isSubprotocol);
+  if (subprotocol === undefined)
+    return REFUSALS.badSubprotocol(`offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`);
+  const token = credential(request, offered, policy.allowQueryToken);
+  if (token === undefined)
+    return REFUSALS.unauthorized(
+      'no credential: send "Authorization: Bearer <jwt>" or offer the subprotocol "bearer.<jwt>" beside chat.v1',
+    );
+  return {
+    key: request.getHeader('sec-websocket-key'),
+    extensions: request.getHeader('sec-websocket-extensions'),
+    subprotocol,
+    encoding: SUBPROTOCOLS[subprotocol],
+    token,
+    forwardedFor: request.getHeader('x-forwarded-for'),
+  };
+}
+
+function protocolRefusal(request: HttpRequest): Refusal | undefined {
+  if (request.getHeader('upgrade').toLowerCase() !== 'websocket')
+    return REFUSALS.badRequest('this address takes WebSocket connections: the Upgrade header must be "websocket"');
+  if (!splitList(request.getHeader('connection').toLowerCase()).includes('upgrade'))
+    return REFUSALS.badRequest('the Connection header must have the token "Upgrade"');
+  if (request.getHeader('sec-websocket-version') !== '13')
+    return REFUSALS.badVersion('the WebSocket version must be 13');
+  if (!KEY.test(request.getHeader('sec-websocket-key')))
+    return REFUSALS.badRequest('the Sec-WebSocket-Key header must be 16 bytes in base64');
+  return undefined;
+}
+
+function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | undefined {
+  const origin = request.getHeader('origin');
+  if (originAllowed(origin, policy)) return undefined;
+  return REFUSALS.badOrigin(
+    origin === '' ? 'an Origin header is required here' : 'this origin is not in the list of allowed origins',
+  );
+}
+
+/** First found: header, subprotocol entry, and the query only where the config allows it, for it ends up in logs. */
+function credential(request: HttpRequest, offered: readonly string[], allowQuery: boolean): string | undefined {
+  const header = AUTHORIZATION.exec(request.getHeader('authorization'))?.[1];
+  if (header !== undefined) return header;
+  const entry = offered.find((name) => name.startsWith(TOKEN_PREFIX));
+  if (entry !== undefined) return entry.slice(TOKEN_PREFIX.length);
+  return allowQuery ? request.getQuery('token') || undefined : undefined;
+}
+
+function isSubprotocol(name: string): name is Subprotocol {
+  return Object.hasOwn(SUBPROTOCOLS, name);
+}
+
+function splitList(header: string): string[] {
+  return header.split(',').map((entry) => entry.trim());
+}

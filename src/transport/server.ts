@@ -1,0 +1,151 @@
+import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
+import type { Connection, Defer, Fanout, Identity, Log, Peer, TokenVerifier } from '../broker/ports.ts';
+import type { Limits } from '../broker/settings.ts';
+import type { Tally } from '../broker/tally.ts';
+import type { Encoding } from '../protocol/frames.ts';
+import type { SocketData, UwsConnection } from './connection.ts';
+import type { HandshakePolicy } from './handshake.ts';
+import { problem, serveHttp, type WebHandler } from './http.ts';
+import { InboundShares } from './inbound.ts';
+import { Listener } from './listener.ts';
+import { type Admitted, Upgrades } from './upgrade.ts';
+
+export interface TransportParts {
+  readonly host: string;
+  readonly port: number;
+  readonly policy: HandshakePolicy;
+  readonly proxyHops: number;
+  readonly idleSeconds: number;
+  readonly limits: Limits;
+  readonly verifier: TokenVerifier;
+  readonly tally: Tally;
+  readonly log: Log;
+  readonly defer: Defer;
+  readonly nowMs: () => number;
+  /** What stands beside `/connect`. */
+  readonly web: WebHandler;
+}
+
+/** Gives every admitted connection its session. */
+export type Accept = (connection: Connection, identity: Identity) => Peer;
+
+/**
+ * The public listener: uWebSockets.js behind the rules of docs/transport.md. Nothing outside this folder
+ * knows of it.
+ */
+export class Transport implements Fanout {
+  readonly #parts: TransportParts;
+  readonly #app: TemplatedApp;
+  readonly #shares: InboundShares;
+  readonly #listener: Listener;
+  #draining = false;
+  #accept: Accept | undefined;
+
+  constructor(parts: TransportParts) {
+    this.#parts = parts;
+    this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs);
+    // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
+    this.#app = App().ws<Admitted>('/connect', this.#behavior());
+    // Room for the connections, and for plain HTTP requests beside them.
+    this.#listener = new Listener(this.#app, parts.limits.connections + HTTP_SOCKETS, parts.log);
+    const web = parts.web;
+    serveHttp(
+      this.#app,
+      (request) => (request.path === '/connect' ? NOT_A_HANDSHAKE : web(request)),
+      parts.log,
+    );
+  }
+
+  /** The address it listens on, with the real port. Rejects when it cannot be had. */
+  async listen(accept: Accept): Promise<string> {
+    this.#accept = accept;
+    const { host, port } = this.#parts;
+    const real = await this.#listener.listen(host, port);
+    return `${host.includes(':') ? `[${host}]` : host}:${real}`;
+  }
+
+  /** New connections are refused by the kernel from now on, handshakes under way by us; the others live on. */
+  stopAccepting(): void {
+    this.#draining = true;
+    this.#listener.stop();
+  }
+
+  /** Ends whatever is still open, without close frames. */
+  close(): void {
+    this.stopAccepting();
+    this.#app.close();
+  }
+
+  publish(topic: string, data: string | Uint8Array, encoding: Encoding): void {
+    this.#app.publish(topic, data, encoding === 'msgpack');
+  }
+
+  publishExcept(skip: Connection, topic: string, data: string | Uint8Array): void {
+    (skip as UwsConnection).publish(topic, data);
+  }
+
+  #behavior() {
+    const { limits, idleSeconds, log } = this.#parts;
+    const upgrades = new Upgrades({ ...this.#parts, draining: () => this.#draining });
+    return {
+      compression: NO_COMPRESSION,
+      // Above our own limit, so that a frame a little too long gets an answer. uWS gives none: it just closes.
+      maxPayloadLength: limits.frameBytes * 2,
+      maxBackpressure: limits.bufferedHardBytes,
+      idleTimeout: idleSeconds,
+      sendPingsAutomatically: true,
+      maxLifetime: 0,
+      closeOnBackpressureLimit: false,
+      upgrade: upgrades.handle.bind(upgrades),
+      open: (socket: WebSocket<Admitted>) => guarded(log, () => this.#opened(socket)),
+      message: (socket: WebSocket<Admitted>, data: ArrayBuffer, isBinary: boolean) =>
+        guarded(log, () => this.#shares.receive(socket.getUserData().connection, data, isBinary)),
+      drain: (socket: WebSocket<Admitted>) => guarded(log, () => socket.getUserData().connection.peer?.drained()),
+      dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
+      close: (socket: WebSocket<Admitted>, code: number) =>
+        guarded(log, () => {
+          const { connection } = socket.getUserData();
+          connection.gone();
+          this.#listener.webSocketClosed();
+          connection.peer?.closed(code);
+        }),
+    };
+  }
+
+  #opened(socket: WebSocket<Admitted>): void {
+    const { connection, identity } = socket.getUserData();
+    connection.opened(socket);
+    connection.peer = this.#accept?.(connection, identity);
+  }
+
+  /**
+   * uWS dropped bytes for this socket, and reports fewer losses than there were. Closing in here, or in a
+   * microtask, crashes the process (rule 1): so the connection is marked and ended in the next phase.
+   */
+  #dropped({ connection }: SocketData): void {
+    if (!connection.markLost()) return;
+    this.#parts.tally.slowConsumers++;
+    this.#parts.defer(() => connection.end(4102, 'reads too slowly: resume from the last position'));
+  }
+}
+
+/** Every subscriber would be deflated separately: 4 times the CPU at 1 KB, 37 times at 16 KB (measured). */
+const NO_COMPRESSION = 0;
+
+/** Sockets in plain HTTP that may be open beside the WebSockets. */
+const HTTP_SOCKETS = 500;
+
+const NOT_A_HANDSHAKE = problem(
+  426,
+  'bad_request',
+  'this address takes WebSocket handshakes: GET with Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Protocol: chat.v1',
+);
+
+/** An exception here would reach uncaughtException: one connection's trouble must not become everybody's. */
+function guarded(log: Log, run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    log.error({ err: error }, 'socket callback failed');
+  }
+}

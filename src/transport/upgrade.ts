@@ -1,0 +1,131 @@
+import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
+import type { Identity, Log, TokenVerifier, Verdict } from '../broker/ports.ts';
+import type { Limits } from '../broker/settings.ts';
+import type { Tally } from '../broker/tally.ts';
+import { addressOf, clientAddress } from './address.ts';
+import { type SocketData, UwsConnection } from './connection.ts';
+import { type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
+import { REFUSALS, type Refusal, refuse } from './refusal.ts';
+
+export interface UpgradeParts {
+  readonly policy: HandshakePolicy;
+  readonly proxyHops: number;
+  readonly limits: Limits;
+  readonly verifier: TokenVerifier;
+  readonly tally: Tally;
+  readonly log: Log;
+  readonly draining: () => boolean;
+}
+
+/** A verified connection on its way to its open callback. */
+export interface Admitted extends SocketData {
+  readonly identity: Identity;
+}
+
+/** One handshake that waits for a signature check. */
+interface Waiting {
+  readonly response: HttpResponse;
+  readonly context: us_socket_context_t;
+  readonly handshake: Handshake;
+  readonly address: string;
+  done: boolean;
+}
+
+/**
+ * Turns requests into WebSockets. A token seen before is decided in the same turn; another one is verified
+ * aside, with everything that kills a naive asynchronous upgrade taken care of: header copies, `onAborted`,
+ * `cork`, and a timeout of our own, since uWebSockets.js has none for a pending response.
+ */
+export class Upgrades {
+  readonly #parts: UpgradeParts;
+  #pending = 0;
+
+  constructor(parts: UpgradeParts) {
+    this.#parts = parts;
+  }
+
+  handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    // An exception out of an HTTP handler ends the process, whatever listeners it has (rule 4).
+    try {
+      this.#handle(response, request, context);
+    } catch (error) {
+      this.#parts.log.error({ err: error }, 'handshake failed');
+      this.#refuse(response, REFUSALS.internal('the server failed; the log has the cause'));
+    }
+  }
+
+  #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    const handshake = readHandshake(request, this.#parts.policy);
+    if (isRefusal(handshake)) return this.#refuse(response, handshake);
+    const full = this.#fullRefusal();
+    if (full !== undefined) return this.#refuse(response, full);
+    const remote = addressOf(response.getRemoteAddressAsText());
+    const address = clientAddress(remote, handshake.forwardedFor, this.#parts.proxyHops);
+    const waiting: Waiting = { response, context, handshake, address, done: false };
+    const known = this.#parts.verifier.known(handshake.token);
+    if (known !== undefined) return this.#decide(waiting, known);
+    this.#verify(waiting);
+  }
+
+  #fullRefusal(): Refusal | undefined {
+    const { limits, tally, draining } = this.#parts;
+    if (draining()) return REFUSALS.draining('this node is going away: connect again, to another one');
+    if (tally.connections >= limits.connections)
+      return REFUSALS.tooMany(`this node has its limit of ${limits.connections} connections`);
+    if (this.#pending >= limits.pendingUpgrades)
+      return REFUSALS.overloaded(`${limits.pendingUpgrades} handshakes are being checked already`);
+    return undefined;
+  }
+
+  #verify(waiting: Waiting): void {
+    this.#pending++;
+    const finish = () => {
+      if (waiting.done) return false;
+      waiting.done = true;
+      this.#pending--;
+      clearTimeout(timer);
+      return true;
+    };
+    const timer = setTimeout(() => {
+      if (finish()) this.#refuse(waiting.response, REFUSALS.timeout('the token could not be checked in time'));
+    }, this.#parts.limits.upgradeTimeoutMs);
+    waiting.response.onAborted(() => {
+      if (finish()) this.#parts.tally.upgrade('aborted');
+    });
+    this.#parts.verifier.verify(waiting.handshake.token).then(
+      (verdict) => {
+        if (finish()) this.#decide(waiting, verdict);
+      },
+      (error: unknown) => {
+        this.#parts.log.error({ err: error }, 'token check failed');
+        if (finish()) this.#refuse(waiting.response, REFUSALS.internal('the token could not be checked'));
+      },
+    );
+  }
+
+  #decide(waiting: Waiting, verdict: Verdict): void {
+    if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
+    const { response, handshake, context, address } = waiting;
+    const data: Admitted = {
+      connection: new UwsConnection(handshake.encoding, address),
+      identity: verdict.identity,
+    };
+    // Uncorked, a request with `Connection: close` leaves a dangling subscriber behind and the next publish
+    // crashes the process (rule 2).
+    response.cork(() => {
+      response.upgrade(data, handshake.key, handshake.subprotocol, handshake.extensions, context);
+    });
+    this.#parts.tally.upgrade('accepted');
+  }
+
+  #refuse(response: HttpResponse, refusal: Refusal): void {
+    this.#parts.tally.upgrade(refusal.outcome);
+    refuse(response, refusal);
+  }
+}
+
+function verdictRefusal(verdict: Exclude<Verdict, { ok: true }>): Refusal {
+  if (verdict.code === 'token_expired') return REFUSALS.tokenExpired(verdict.reason);
+  if (verdict.code === 'forbidden') return REFUSALS.forbidden(verdict.reason);
+  return REFUSALS.unauthorized(verdict.reason);
+}
