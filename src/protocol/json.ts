@@ -1,0 +1,55 @@
+/** chat.v1: frames as JSON text. */
+import { badJson, EMPTY_BATCH, frameTooLarge, NOT_A_FRAME } from './fault.ts';
+import type { ServerFrame } from './frames.ts';
+import type { DecodeLimits, Inbound } from './inbound.ts';
+import { type JsonScan, type PayloadSpan, scanJson } from './scan.ts';
+import { faultOf, validateFrame, withPayloadText } from './validate.ts';
+
+const NOT_JSON = badJson('the frame is not well-formed JSON');
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/**
+ * Decodes what one message of a client holds. Never throws: what cannot be handled is a fault that says why.
+ * The bytes may be reused afterwards.
+ */
+export function decodeJson(bytes: Uint8Array, limits: DecodeLimits): Inbound | Inbound[] {
+  if (bytes.byteLength > limits.frameBytes) return frameTooLarge(bytes.byteLength, limits);
+  const text = utf8.decode(bytes);
+  const scan = scanJson(text, limits);
+  if ('code' in scan) return scan;
+  const parsed = parse(text);
+  if (parsed === undefined) return NOT_JSON;
+  if (scan.type === 'object') return frameOf(parsed.value, scan.spans[0], text, limits);
+  return scan.type === 'array' ? batchOf(parsed.value, scan, text, limits) : NOT_A_FRAME;
+}
+
+function parse(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return undefined;
+  }
+}
+
+function batchOf(value: unknown, scan: JsonScan, text: string, limits: DecodeLimits): Inbound | Inbound[] {
+  if (scan.spans.length === 0) return EMPTY_BATCH;
+  return (value as unknown[]).map((each, at) => frameOf(each, scan.spans[at], text, limits));
+}
+
+function frameOf(value: unknown, span: PayloadSpan | undefined, text: string, limits: DecodeLimits): Inbound {
+  if (span?.unclear !== undefined) return faultOf(value, 'bad_frame', span.unclear);
+  const frame = validateFrame(value);
+  if (frame.type !== 'pub') return frame;
+  if (span === undefined || span.from < 0) throw new Error('a valid pub without the place of its payload');
+  return withPayloadText(frame, text.slice(span.from, span.to), limits);
+}
+
+export function encodeJson(frame: ServerFrame): string {
+  return JSON.stringify(frame);
+}
+
+/** The text of one message that carries these frames, at least one. */
+export function joinJson(frames: readonly string[]): string {
+  const [only] = frames;
+  return frames.length === 1 && only !== undefined ? only : `[${frames.join(',')}]`;
+}

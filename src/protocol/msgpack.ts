@@ -1,0 +1,104 @@
+/** chat.v1.msgpack: the same frames as MessagePack maps. Browsers load this module only when they use it. */
+import { Packr, RESET_BUFFER_MODE } from 'msgpackr';
+import { badJson, EMPTY_BATCH, frameTooLarge } from './fault.ts';
+import type { DecodeLimits, Inbound } from './inbound.ts';
+import { scanMsgpack } from './scan-msgpack.ts';
+import { validateFrame, withPayloadText } from './validate.ts';
+
+const NOT_MSGPACK = badJson('the frame is not well-formed MessagePack');
+
+/**
+ * Records would let a stranger's bytes define structures; `useToJSON` would call what a payload has under "toJSON".
+ * `skipValues`, which the library's types do not name, leaves undefined properties out as JSON does.
+ */
+const OPTIONS = {
+  useRecords: false,
+  mapsAsObjects: true,
+  int64AsType: 'number',
+  skipValues: [undefined],
+  encodeUndefinedAsNil: true,
+  useToJSON: false,
+} as const;
+const packr = new Packr(OPTIONS);
+
+/**
+ * Decodes what one message of a client holds. Never throws: what cannot be handled is a fault that says why.
+ * The bytes may be reused afterwards. `payloadText` is the payload as JSON.stringify writes it.
+ */
+export function decodeMsgpack(bytes: Uint8Array, limits: DecodeLimits): Inbound | Inbound[] {
+  if (bytes.byteLength > limits.frameBytes) return frameTooLarge(bytes.byteLength, limits);
+  const fault = scanMsgpack(bytes, limits);
+  if (fault !== undefined) return fault;
+  const unpacked = unpack(bytes);
+  if (unpacked === undefined) return NOT_MSGPACK;
+  const { value } = unpacked;
+  if (!Array.isArray(value)) return frameOf(value, limits);
+  return value.length === 0 ? EMPTY_BATCH : value.map((each) => frameOf(each, limits));
+}
+
+function unpack(bytes: Uint8Array): { readonly value: unknown } | undefined {
+  try {
+    return { value: readMsgpack(bytes) };
+  } catch {
+    return undefined;
+  }
+}
+
+function frameOf(value: unknown, limits: DecodeLimits): Inbound {
+  const frame = validateFrame(value);
+  return frame.type === 'pub' ? withPayloadText(frame, JSON.stringify(frame.payload), limits) : frame;
+}
+
+/** The value in bytes from a trusted peer, the server; throws where they are not MessagePack. */
+export function readMsgpack(bytes: Uint8Array): unknown {
+  return packr.unpack(bytes);
+}
+
+/**
+ * The bytes are the caller's own. `frame` is of the JSON data model; properties that are undefined are left out,
+ * and a lone surrogate in a string becomes U+FFFD.
+ */
+export function encodeMsgpack(frame: unknown): Uint8Array {
+  const packed = packr.pack(frame, RESET_BUFFER_MODE);
+  // A copy: the packer's buffer is reused at once, and a view on it would keep all of it alive.
+  return new Uint8Array(hasSurrogate(packed) ? packr.pack(wellFormed(frame), RESET_BUFFER_MODE) : packed);
+}
+
+/**
+ * The packer writes a lone surrogate, which JSON carries as an escape, as the three bytes ED A0..BF 80..BF: not
+ * UTF-8, and strict readers drop the connection over it. A chance hit in a number is harmless.
+ */
+function hasSurrogate(bytes: Uint8Array): boolean {
+  let at = bytes.indexOf(0xed);
+  while (at >= 0 && (bytes[at + 1] ?? 0) < 0xa0) at = bytes.indexOf(0xed, at + 1);
+  return at >= 0;
+}
+
+/** JSON.stringify writes lone surrogates, and nothing else, as `\ud800` to `\udfff`; any other escape is kept. */
+function wellFormed(frame: unknown): unknown {
+  const text = JSON.stringify(frame).replace(/\\(ud[89a-f][0-9a-f]{2}|.)/g, (whole, what: string) =>
+    what.length > 1 ? '\ufffd' : whole,
+  );
+  return JSON.parse(text);
+}
+
+/** The bytes of one message that carries these frames, at least one. */
+export function joinMsgpack(frames: readonly Uint8Array[]): Uint8Array {
+  const [only] = frames;
+  if (frames.length === 1 && only !== undefined) return only;
+  const head = arrayHead(frames.length);
+  const joined = new Uint8Array(frames.reduce((sum, each) => sum + each.byteLength, head.length));
+  joined.set(head);
+  let at = head.length;
+  for (const frame of frames) {
+    joined.set(frame, at);
+    at += frame.byteLength;
+  }
+  return joined;
+}
+
+function arrayHead(count: number): readonly number[] {
+  if (count < 0x10) return [0x90 | count];
+  if (count < 0x1_0000) return [0xdc, count >> 8, count & 0xff];
+  return [0xdd, count >>> 24, (count >> 16) & 0xff, (count >> 8) & 0xff, count & 0xff];
+}
