@@ -1,6 +1,6 @@
-import type { RoomEvent } from './event.ts';
 import type { Delivery } from './delivery.ts';
 import { encodeEvents } from './encode.ts';
+import type { RoomEvent } from './event.ts';
 import type { Membership } from './membership.ts';
 import type { Bus, Clock, Defer, Fault, ReplayPage } from './ports.ts';
 import type { Limits } from './settings.ts';

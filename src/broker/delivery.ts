@@ -59,7 +59,8 @@ export class Delivery implements RoomHost {
     this.#tally.gap(reason);
     const frame = { type: 'gap', room: room.ref.name, from, to, reason, action: 'skip' } as const;
     if (room.json > 0) this.#fanout.publish(room.topic('json'), encodeFrame(frame, 'json'), 'json');
-    if (room.msgpack > 0) this.#fanout.publish(room.topic('msgpack'), encodeFrame(frame, 'msgpack'), 'msgpack');
+    if (room.msgpack > 0)
+      this.#fanout.publish(room.topic('msgpack'), encodeFrame(frame, 'msgpack'), 'msgpack');
   }
 
   /** `flushAnswers` runs once, after the events gathered so far. */

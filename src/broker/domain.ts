@@ -1,7 +1,7 @@
 import type { CatchUps } from './catchup.ts';
 import type { Delivery } from './delivery.ts';
-import type { Bus, Clock, Fanout, Log, TokenVerifier } from './ports.ts';
 import type { PresenceNotices } from './notices.ts';
+import type { Bus, Clock, Fanout, Log, TokenVerifier } from './ports.ts';
 import type { Rooms } from './rooms.ts';
 import type { Limits, NodeIdentity } from './settings.ts';
 import type { Tally } from './tally.ts';

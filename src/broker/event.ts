@@ -6,8 +6,8 @@ export interface EventFields {
   /** JSON text, as published. */
   readonly payload: string;
   /** Both absent on an ephemeral event. */
-  readonly seq?: number;
-  readonly prev?: number;
+  readonly seq?: number | undefined;
+  readonly prev?: number | undefined;
   readonly ts: number;
   readonly from: string;
   readonly msgId?: string | undefined;
@@ -93,7 +93,8 @@ export class RoomEvent {
 
 /** `payload` stands last, so that the text up to it is all there is to build per event. */
 function headOf(fields: EventFields): string {
-  const place = fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
+  const place =
+    fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
   const msgId = fields.msgId === undefined ? '' : `"msgId":${JSON.stringify(fields.msgId)},`;
   const key = fields.key === undefined ? '' : `"key":${JSON.stringify(fields.key)},`;
   return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${JSON.stringify(fields.from)},${msgId}${key}"payload":`;

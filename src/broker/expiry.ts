@@ -36,7 +36,8 @@ export class Expiries {
   end(nowMs: number): void {
     const now = Math.floor(nowMs / 1000);
     // After a long sleep of the machine there are more seconds to look at than entries.
-    const seconds = now - this.#checked > this.#bySecond.size ? [...this.#bySecond.keys()] : range(this.#checked, now);
+    const seconds =
+      now - this.#checked > this.#bySecond.size ? [...this.#bySecond.keys()] : range(this.#checked, now);
     this.#checked = Math.max(this.#checked, now);
     for (const second of seconds) {
       if (second > now) continue;

@@ -31,7 +31,16 @@ export interface HubParts {
 }
 
 /** What this server can do beyond the bare protocol; clients look here before they ask for it. */
-const FEATURES = ['history', 'presence', 'refresh', 'batch', 'echo', 'ephemeral', 'resume', 'msgpack'] as const;
+const FEATURES = [
+  'history',
+  'presence',
+  'refresh',
+  'batch',
+  'echo',
+  'ephemeral',
+  'resume',
+  'msgpack',
+] as const;
 
 /** All sessions of a node, and the parts that they work with. */
 export class Hub {
@@ -72,7 +81,10 @@ export class Hub {
     this.#domain.tally.connections = this.#sessions.size;
     this.#expiries.schedule(session);
     session.send(this.#serverInfo(session));
-    this.#domain.log.debug({ session: session.id, tenant: identity.tenant, user: identity.user }, 'connected');
+    this.#domain.log.debug(
+      { session: session.id, tenant: identity.tenant, user: identity.user },
+      'connected',
+    );
     return {
       receive: (bytes, isBinary) => this.#receive(session, bytes, isBinary),
       drained: () => this.#domain.catchUps.drained(session.rooms.values()),

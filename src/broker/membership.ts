@@ -52,6 +52,10 @@ export class Membership implements RoomMember {
   invalidated(from: number, to: number): void {
     const room = this.room.ref.name;
     this.owner.send({ type: 'gap', room, from, to, reason: 'epoch', action: 'rejoin' });
-    this.owner.expel(this, { ok: false, code: 'unavailable', reason: 'the epoch of the room changed: join again' });
+    this.owner.expel(this, {
+      ok: false,
+      code: 'unavailable',
+      reason: 'the epoch of the room changed: join again',
+    });
   }
 }

@@ -80,7 +80,12 @@ export class PresenceNotices implements Answerable {
 
   #publish(room: Room, view: PresenceView): void {
     if (!view.changed) return;
-    const frame: PresenceUpdateFrame = { type: 'presence', room: room.ref.name, mode: 'delta', ...view.take() };
+    const frame: PresenceUpdateFrame = {
+      type: 'presence',
+      room: room.ref.name,
+      mode: 'delta',
+      ...view.take(),
+    };
     if (view.watchersJson > 0) this.#send(room, frame, 'json');
     if (view.watchersMsgpack > 0) this.#send(room, frame, 'msgpack');
   }

@@ -209,7 +209,11 @@ export interface Identity {
 
 export type Verdict =
   | { readonly ok: true; readonly identity: Identity }
-  | { readonly ok: false; readonly code: 'unauthorized' | 'token_expired' | 'forbidden'; readonly reason: string };
+  | {
+      readonly ok: false;
+      readonly code: 'unauthorized' | 'token_expired' | 'forbidden';
+      readonly reason: string;
+    };
 
 export interface TokenVerifier {
   /** The verdict on a token seen before, in the same turn; undefined: `verify` has to decide. */

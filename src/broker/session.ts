@@ -163,6 +163,10 @@ function errorFrame(request: Request, fault: Omit<Fault, 'ok'>): ErrorFrame {
   };
 }
 
-export function fault(code: ErrorCode, reason: string, extra?: { retryAfterMs?: number; limit?: number }): Fault {
+export function fault(
+  code: ErrorCode,
+  reason: string,
+  extra?: { retryAfterMs?: number; limit?: number },
+): Fault {
   return { ok: false, code, reason, ...extra };
 }

@@ -17,6 +17,9 @@ export function addressOf(bytes: ArrayBuffer): string {
  */
 export function clientAddress(remote: string, forwardedFor: string, hops: number): string {
   if (hops === 0) return remote;
-  const entries = forwardedFor.split(',').map((entry) => entry.trim()).filter((entry) => entry !== '');
+  const entries = forwardedFor
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
   return entries[Math.max(0, entries.length - hops)] ?? remote;
 }

@@ -1,6 +1,6 @@
 import type { HttpRequest } from 'uWebSockets.js';
 import { type Encoding, SUBPROTOCOLS, type Subprotocol } from '../protocol/frames.ts';
-import { originAllowed, type OriginPolicy } from './origin.ts';
+import { type OriginPolicy, originAllowed } from './origin.ts';
 import { REFUSALS, type Refusal } from './refusal.ts';
 
 /** What the handshake needs of the request, copied: uWS's request object dies with its callback. */
@@ -35,7 +35,9 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
   const offered = splitList(request.getHeader('sec-websocket-protocol'));
   const subprotocol = offered.find(isSubprotocol);
   if (subprotocol === undefined)
-    return REFUSALS.badSubprotocol(`offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`);
+    return REFUSALS.badSubprotocol(
+      `offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`,
+    );
   const token = credential(request, offered, policy.allowQueryToken);
   if (token === undefined)
     return REFUSALS.unauthorized(
@@ -53,7 +55,9 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
 
 function protocolRefusal(request: HttpRequest): Refusal | undefined {
   if (request.getHeader('upgrade').toLowerCase() !== 'websocket')
-    return REFUSALS.badRequest('this address takes WebSocket connections: the Upgrade header must be "websocket"');
+    return REFUSALS.badRequest(
+      'this address takes WebSocket connections: the Upgrade header must be "websocket"',
+    );
   if (!splitList(request.getHeader('connection').toLowerCase()).includes('upgrade'))
     return REFUSALS.badRequest('the Connection header must have the token "Upgrade"');
   if (request.getHeader('sec-websocket-version') !== '13')
@@ -72,7 +76,11 @@ function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | un
 }
 
 /** First found: header, subprotocol entry, and the query only where the config allows it, for it ends up in logs. */
-function credential(request: HttpRequest, offered: readonly string[], allowQuery: boolean): string | undefined {
+function credential(
+  request: HttpRequest,
+  offered: readonly string[],
+  allowQuery: boolean,
+): string | undefined {
   const header = AUTHORIZATION.exec(request.getHeader('authorization'))?.[1];
   if (header !== undefined) return header;
   const entry = offered.find((name) => name.startsWith(TOKEN_PREFIX));

@@ -1,22 +1,6 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
-
-/** A plain HTTP request on the public listener, copied out of uWS's short-lived object. */
-export interface WebRequest {
-  readonly method: string;
-  readonly path: string;
-  query(name: string): string | undefined;
-  header(name: string): string;
-}
-
-export interface WebAnswer {
-  readonly status: number;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body: string | Uint8Array;
-}
-
-/** Answers a request, or leaves it (undefined: 404). */
-export type WebHandler = (request: WebRequest) => WebAnswer | undefined | Promise<WebAnswer | undefined>;
+import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: 'OK',
@@ -27,14 +11,6 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   426: 'Upgrade Required',
   500: 'Internal Server Error',
 };
-
-export function problem(status: number, code: string, reason: string): WebAnswer {
-  return {
-    status,
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ code, reason }),
-  };
-}
 
 const NOT_FOUND = problem(404, 'not_found', 'there is nothing at this address');
 const FAILED = problem(500, 'internal', 'the server failed; the log has the cause');
@@ -67,7 +43,9 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): voi
 
 function copy(request: HttpRequest): WebRequest {
   const headers = new Map<string, string>();
-  request.forEach((name, value) => headers.set(name, value));
+  request.forEach((name, value) => {
+    headers.set(name, value);
+  });
   const query = new URLSearchParams(request.getQuery());
   return {
     method: request.getCaseSensitiveMethod().toUpperCase(),

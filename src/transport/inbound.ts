@@ -53,7 +53,8 @@ export class InboundShares {
       return;
     }
     const share = this.#shareOf(connection);
-    if (share.queue.length === 0 && this.#spend(share, bytes.byteLength)) connection.peer?.receive(bytes, isBinary);
+    if (share.queue.length === 0 && this.#spend(share, bytes.byteLength))
+      connection.peer?.receive(bytes, isBinary);
     else this.#wait(connection, share, bytes, isBinary);
   }
 
@@ -87,7 +88,10 @@ export class InboundShares {
     if (share.queued > this.#limits.inboundQueueBytes) {
       share.queue = [];
       share.head = 0;
-      connection.end(4101, `more than limits.inboundQueueBytes (${this.#limits.inboundQueueBytes}) is waiting`);
+      connection.end(
+        4101,
+        `more than limits.inboundQueueBytes (${this.#limits.inboundQueueBytes}) is waiting`,
+      );
       return;
     }
     // uWS takes its buffer back after the callback.

@@ -1,4 +1,9 @@
-import { type TemplatedApp, type us_listen_socket, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import {
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
@@ -42,7 +47,8 @@ export class Listener {
   async listen(host: string, port: number): Promise<number> {
     this.#host = host;
     this.#port = port;
-    if (!this.#open()) throw new Error(`cannot listen on ${host}:${port}: the address is in use or not of this machine`);
+    if (!this.#open())
+      throw new Error(`cannot listen on ${host}:${port}: the address is in use or not of this machine`);
     return this.#port;
   }
 

@@ -32,7 +32,9 @@ export const REFUSALS = {
   badOrigin: refusalOf('bad_origin', '403 Forbidden', 'forbidden'),
   forbidden: refusalOf('forbidden', '403 Forbidden', 'forbidden'),
   tooMany: refusalOf('too_many', '503 Service Unavailable', 'overloaded', { 'Retry-After': RETRY_SECONDS }),
-  overloaded: refusalOf('overloaded', '503 Service Unavailable', 'overloaded', { 'Retry-After': RETRY_SECONDS }),
+  overloaded: refusalOf('overloaded', '503 Service Unavailable', 'overloaded', {
+    'Retry-After': RETRY_SECONDS,
+  }),
   draining: refusalOf('draining', '503 Service Unavailable', 'unavailable', { 'Retry-After': RETRY_SECONDS }),
   timeout: refusalOf('timeout', '503 Service Unavailable', 'unavailable', { 'Retry-After': RETRY_SECONDS }),
   internal: refusalOf('internal', '500 Internal Server Error', 'internal'),

@@ -2,10 +2,11 @@ import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
 import type { Connection, Defer, Fanout, Identity, Log, Peer, TokenVerifier } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
+import { problem, type WebHandler } from '../broker/web.ts';
 import type { Encoding } from '../protocol/frames.ts';
 import type { SocketData, UwsConnection } from './connection.ts';
 import type { HandshakePolicy } from './handshake.ts';
-import { problem, serveHttp, type WebHandler } from './http.ts';
+import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
 import { type Admitted, Upgrades } from './upgrade.ts';
@@ -100,7 +101,8 @@ export class Transport implements Fanout {
       open: (socket: WebSocket<Admitted>) => guarded(log, () => this.#opened(socket)),
       message: (socket: WebSocket<Admitted>, data: ArrayBuffer, isBinary: boolean) =>
         guarded(log, () => this.#shares.receive(socket.getUserData().connection, data, isBinary)),
-      drain: (socket: WebSocket<Admitted>) => guarded(log, () => socket.getUserData().connection.peer?.drained()),
+      drain: (socket: WebSocket<Admitted>) =>
+        guarded(log, () => socket.getUserData().connection.peer?.drained()),
       dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
       close: (socket: WebSocket<Admitted>, code: number) =>
         guarded(log, () => {

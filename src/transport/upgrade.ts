@@ -87,7 +87,8 @@ export class Upgrades {
       return true;
     };
     const timer = setTimeout(() => {
-      if (finish()) this.#refuse(waiting.response, REFUSALS.timeout('the token could not be checked in time'));
+      if (finish())
+        this.#refuse(waiting.response, REFUSALS.timeout('the token could not be checked in time'));
     }, this.#parts.limits.upgradeTimeoutMs);
     waiting.response.onAborted(() => {
       if (finish()) this.#parts.tally.upgrade('aborted');

@@ -12,7 +12,8 @@ export function history(session: Session, frame: HistoryFrame, domain: Domain): 
   if (!session.may('history', frame.room))
     return session.refuse(frame, fault('forbidden', 'the token does not allow "history" in this room'));
   const target = session.target(frame.room);
-  if (target === undefined) return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined)
+    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
   const query = {
     before: frame.before,
     after: frame.after,

@@ -40,7 +40,8 @@ export function join(session: Session, frame: JoinFrame, domain: Domain): void {
     if (refused !== undefined) return session.refuse(frame, refused);
   }
   const target = session.target(frame.room);
-  if (target === undefined) return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined)
+    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
   enter(session, frame, domain, target.ref);
 }
 

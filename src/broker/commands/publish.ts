@@ -10,8 +10,10 @@ import { fault, type Session } from '../session.ts';
 export function publish(session: Session, frame: InboundPub, domain: Domain): void {
   if (frame.room === ECHO_ROOM) return echo(session, frame, domain);
   const target = session.target(frame.room);
-  if (target === undefined) return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
-  if (!target.pub) return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
+  if (target === undefined)
+    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (!target.pub)
+    return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
   const held = heldAck(session, frame);
   domain.bus.publish(
     {

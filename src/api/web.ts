@@ -1,0 +1,59 @@
+import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
+import { pageAsset } from './page.ts';
+
+/** What development mode adds: tokens for the page, so that a newcomer needs none of their own. */
+export interface DevelopmentWeb {
+  /** A token for this user, with access to every room. */
+  mint(user: string): Promise<string>;
+}
+
+export interface WebOptions {
+  readonly page: boolean;
+  readonly development: DevelopmentWeb | undefined;
+}
+
+/** Loopback by name or address: another Host means that some site's name was rebound to this machine. */
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/;
+const USER = /^[\x21-\x7e][\x20-\x7e]{0,127}$/;
+
+/** What the public listener serves beside the WebSockets. */
+export function webHandler(options: WebOptions): WebHandler {
+  return (request) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return problem(405, 'bad_request', 'this address takes GET');
+    if (request.path === '/dev/token' && options.development !== undefined)
+      return developmentToken(request, options.development);
+    return options.page ? staticAsset(request.path) : undefined;
+  };
+}
+
+function staticAsset(path: string): WebAnswer | undefined {
+  const asset = pageAsset(path);
+  return (
+    asset && {
+      status: asset.status,
+      headers: { 'Content-Type': asset.type, ...PAGE_HEADERS },
+      body: asset.body,
+    }
+  );
+}
+
+const PAGE_HEADERS = {
+  'Content-Security-Policy':
+    "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+  'Cache-Control': 'no-cache',
+};
+
+async function developmentToken(request: WebRequest, development: DevelopmentWeb): Promise<WebAnswer> {
+  if (!LOOPBACK_HOST.test(request.header('host')))
+    return problem(403, 'forbidden', 'development tokens are for pages opened on this machine');
+  const user = request.query('sub') ?? '';
+  if (!USER.test(user)) return problem(400, 'bad_request', 'sub must be 1 to 128 visible characters');
+  return {
+    status: 200,
+    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+    body: JSON.stringify({ token: await development.mint(user) }),
+  };
+}

@@ -1,0 +1,148 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { type DevelopmentWeb, webHandler } from './api/web.ts';
+import { createVerifier } from './auth/verifier.ts';
+import { Hub } from './broker/hub.ts';
+import type { Bus, Clock, TokenVerifier } from './broker/ports.ts';
+import type { NodeIdentity } from './broker/settings.ts';
+import { Tally } from './broker/tally.ts';
+import { MemoryBus } from './bus/memory/bus.ts';
+import type { Config } from './config.ts';
+import { createAdmin } from './ops/admin.ts';
+import { judge, type Phase } from './ops/health.ts';
+import { RecentLag } from './ops/loop.ts';
+import { createMetrics } from './ops/metrics.ts';
+import { Transport } from './transport/server.ts';
+
+export interface App {
+  /** Resolves with both real addresses as `host:port`. Rejects when one cannot be listened on. */
+  listen(): Promise<{ readonly listen: string; readonly admin: string }>;
+  /** Sends every client away in a slot of its own; resolves when all are gone or the deadline has come. */
+  drain(options: { readonly fast: boolean; readonly reason: string }): Promise<void>;
+  /** Ends what is left. */
+  close(): Promise<void>;
+}
+
+/** Readiness fails while the loop is later than this: existing clients suffer, new ones should go elsewhere. */
+const LOOP_LAG_LIMIT_MS = 500;
+/** A drain that a person waits for. */
+const FAST_DRAIN_MS = 300;
+/** Time for the last close frames to leave the socket buffers. */
+const LINGER_MS = 50;
+
+const clock: Clock = { now: Date.now };
+
+/** Builds every part of a node and joins them; nothing runs before `listen`. */
+export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
+  const tally = new Tally();
+  const verifier = await createVerifier(config.auth, clock);
+  const bus = createBus(config, log);
+  const transport = createTransport(config, log, tally, verifier, development);
+  const hub = createHub(config, log, tally, verifier, bus, transport);
+  const lag = new RecentLag(() => performance.now());
+  const metrics = createMetrics({ tally, bus, version: config.node.version });
+  let phase: Phase = 'starting';
+  const admin = createAdmin({
+    ...config.admin.listen,
+    readiness: () =>
+      judge({ phase, loopLagMs: lag.p99Ms(), loopLagLimitMs: LOOP_LAG_LIMIT_MS, bus: bus.health() }),
+    metrics,
+    log,
+  });
+  let ticking: NodeJS.Timeout | undefined;
+  return {
+    listen: async () => {
+      await bus.start();
+      const { host, port } = await admin.listen();
+      const listen = await transport.listen((connection, identity) => hub.connect(connection, identity));
+      ticking = setInterval(() => hub.tick(), 1000);
+      phase = 'serving';
+      return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
+    },
+    drain: async ({ fast, reason }) => {
+      phase = 'draining';
+      transport.stopAccepting();
+      const windowMs = fast ? Math.min(FAST_DRAIN_MS, config.drain.windowMs) : config.drain.windowMs;
+      const plan = { windowMs, perSecond: config.drain.perSecond, reason };
+      const deadline = after(config.drain.deadlineMs);
+      const sentAway = new Promise<void>((done) => {
+        hub.drain(plan, Math.random, (ms, task) => void setTimeout(task, ms), done);
+      });
+      await Promise.race([sentAway.then(() => bus.drain(config.drain.deadlineMs)), deadline.reached]);
+      deadline.cancel();
+      await after(LINGER_MS).reached;
+    },
+    close: async () => {
+      clearInterval(ticking);
+      transport.close();
+      await Promise.all([admin.close(), bus.close()]);
+      metrics.close();
+      lag.close();
+    },
+  };
+}
+
+function createBus(config: Config, log: Logger): Bus {
+  return new MemoryBus({ limits: config.limits, clock, epoch: randomBytes(9).toString('base64url'), log });
+}
+
+function createTransport(
+  config: Config,
+  log: Logger,
+  tally: Tally,
+  verifier: TokenVerifier,
+  development: DevelopmentWeb | undefined,
+): Transport {
+  return new Transport({
+    ...config.listen,
+    policy: {
+      origins: config.origins,
+      missingOrigin: config.missingOrigin,
+      allowQueryToken: config.auth.allowQueryToken,
+    },
+    proxyHops: config.trustedProxies,
+    idleSeconds: config.heartbeat.idleSeconds,
+    limits: config.limits,
+    verifier,
+    tally,
+    log,
+    defer: setImmediate,
+    nowMs: () => performance.now(),
+    web: webHandler({ page: config.page.enabled, development }),
+  });
+}
+
+function createHub(
+  config: Config,
+  log: Logger,
+  tally: Tally,
+  verifier: TokenVerifier,
+  bus: Bus,
+  transport: Transport,
+): Hub {
+  const node: NodeIdentity = {
+    ...config.node,
+    serverId: config.node.serverId ?? randomBytes(6).toString('base64url'),
+  };
+  return new Hub({
+    node,
+    limits: config.limits,
+    policies: config.rooms,
+    bus,
+    fanout: transport,
+    verifier,
+    clock,
+    defer: setImmediate,
+    tally,
+    log,
+    newId: () => randomBytes(16).toString('base64url'),
+  });
+}
+
+function after(ms: number): { readonly reached: Promise<void>; cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  const reached = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return { reached, cancel: () => clearTimeout(timer) };
+}
