@@ -1,0 +1,255 @@
+import type {
+  AckFrame,
+  ClientFrame,
+  ErrorFrame,
+  HistoryPageFrame,
+  ServerFrame,
+  ServerInfoFrame,
+} from '../protocol/frames.ts';
+import { sizeOf } from './codec.ts';
+import { Connection, type ConnectionOwner, type State } from './connection.ts';
+import { Emitter } from './emitter.ts';
+import { CarillonError, errorOf } from './errors.ts';
+import type { ClientEvents } from './events.ts';
+import type { Membership, MembershipHost, RoomFrame } from './membership.ts';
+import { type ConnectOptions, DEFAULTS, type PublishOptions } from './options.ts';
+import { Publisher } from './publisher.ts';
+import { type Answer, Requests } from './requests.ts';
+import type { Ack, HistoryPage, HistoryQuery } from './room.ts';
+
+/** Milliseconds between looks at deadlines; only while something is pending. */
+const SWEEP_MS = 250;
+/** Frames per array where the server does not say how many it takes. */
+const BATCH = 16;
+/** Codes after which a request is made again by itself. */
+const AGAIN: ReadonlySet<string> = new Set(['rate_limited', 'unavailable', 'overloaded']);
+const RETRY_MS = 500;
+
+/** The works of a Client: frames of the connection to rooms, requests and publishes, and back. */
+export class Core implements ConnectionOwner, MembershipHost {
+  readonly events = new Emitter<ClientEvents>();
+  readonly memberships = new Map<string, Membership>();
+  readonly publisher: Publisher;
+  readonly #connection: Connection;
+  readonly #requests = new Requests();
+  readonly #requestTimeoutMs: number;
+  /** From the joins after `server_info` to the loss. */
+  #open = false;
+  #user: string | undefined;
+  #lostAt: number | undefined;
+  #attempts = 0;
+  #sweeper: ReturnType<typeof setInterval> | undefined;
+  latencyMs: number | undefined;
+
+  constructor(url: string, options: ConnectOptions) {
+    this.#connection = new Connection(url, options, this);
+    this.publisher = new Publisher(this.#connection, options.publish);
+    this.#requestTimeoutMs = options.requestTimeoutMs ?? DEFAULTS.requestTimeoutMs;
+  }
+
+  get state(): State {
+    return this.#connection.state;
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  get user(): string | undefined {
+    return this.#user;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  // ConnectionOwner
+
+  changed(state: State): void {
+    if (state.name === 'waiting') {
+      this.#attempts = state.attempt;
+      this.events.emit('error', state.error);
+    }
+    this.events.emit('state', state);
+    if (state.name === 'closed') this.#shut(state.error);
+  }
+
+  opened(info: ServerInfoFrame): void {
+    this.#user = info.user;
+    this.#sendBatched(
+      [
+        ...[...this.memberships.values()].map((membership) => membership.joinFrame()),
+        ...this.#requests.lasting(),
+      ],
+      info,
+    );
+    this.#open = true;
+    this.publisher.opened(info);
+    if (this.#lostAt === undefined) return;
+    const downMs = performance.now() - this.#lostAt;
+    this.#lostAt = undefined;
+    this.events.emit('reconnect', { attempts: this.#attempts, downMs });
+  }
+
+  lost(dropPositions: boolean): void {
+    this.#open = false;
+    this.#lostAt = performance.now();
+    this.publisher.detached();
+    this.#requests.detached();
+    for (const membership of this.memberships.values()) membership.detached(dropPositions);
+  }
+
+  latency(rttMs: number): void {
+    this.latencyMs = rttMs;
+    this.events.emit('latency', { rttMs });
+  }
+
+  received(frames: readonly ServerFrame[]): void {
+    for (const frame of frames) this.#dispatch(frame);
+    this.publisher.pump();
+  }
+
+  // MembershipHost
+
+  request<Frame extends ClientFrame>(frame: Frame, answer: Answer): Frame {
+    return this.#requests.register(frame, { ...answer, deadline: Number.POSITIVE_INFINITY, lasting: false });
+  }
+
+  send(frame: ClientFrame): void {
+    this.#connection.send(this.#connection.encode(frame));
+  }
+
+  forget(membership: Membership): void {
+    if (this.memberships.get(membership.name) === membership) this.memberships.delete(membership.name);
+  }
+
+  publish(room: string, payload: unknown, options: PublishOptions = {}): Promise<Ack> {
+    if (this.state.name === 'closed') return Promise.reject(this.#closedError());
+    const sent = this.publisher.publish(room, payload, options, (msgId) => {
+      if (options.echo === false) this.memberships.get(room)?.unechoed(msgId);
+    });
+    this.#sweep();
+    return sent;
+  }
+
+  async history(room: string, query: HistoryQuery = {}): Promise<HistoryPage> {
+    const page = (await this.ask({ type: 'history', room, ...query })) as HistoryPageFrame;
+    const { epoch, events, more, truncated = false } = page;
+    return { epoch, events, more, truncated };
+  }
+
+  /** A request that outlives reconnects and refusals that pass, up to its deadline. */
+  async ask(frame: ClientFrame): Promise<ServerFrame> {
+    const deadline = performance.now() + this.#requestTimeoutMs;
+    for (;;) {
+      try {
+        return await this.#askOnce(frame, deadline);
+      } catch (error) {
+        const waitMs = againAfterMs(error, deadline);
+        if (waitMs === undefined) throw error;
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
+  #askOnce(frame: ClientFrame, deadline: number): Promise<ServerFrame> {
+    return new Promise((resolve, reject) => {
+      if (this.state.name === 'closed') return reject(this.#closedError());
+      const answer = { done: resolve, failed: reject };
+      const asked = this.#requests.register(frame, { ...answer, deadline, lasting: true });
+      this.#sweep();
+      if (this.#open) this.send(asked);
+    });
+  }
+
+  #closedError(): CarillonError {
+    const { state } = this;
+    const error = state.name === 'closed' ? state.error : undefined;
+    return error ?? new CarillonError('closed', 'the client was closed');
+  }
+
+  #shut(error: CarillonError | undefined): void {
+    this.#open = false;
+    clearInterval(this.#sweeper);
+    const why = this.#closedError();
+    this.publisher.rejectAll(why);
+    this.#requests.rejectAll(why);
+    for (const membership of [...this.memberships.values()]) membership.ended(error);
+  }
+
+  /** Joins and requests of a new connection, in as few messages as the server takes. */
+  #sendBatched(frames: readonly ClientFrame[], info: ServerInfoFrame): void {
+    const most = info.limits['batch'] ?? BATCH;
+    let batch: ClientFrame[] = [];
+    let bytes = 2;
+    const flush = () => {
+      const [only] = batch;
+      if (only !== undefined)
+        this.#connection.send(this.#connection.encode(batch.length === 1 ? only : batch));
+      batch = [];
+      bytes = 2;
+    };
+    for (const frame of frames) {
+      const size = sizeOf(this.#connection.encode(frame), 0) + 1;
+      if (batch.length >= most || bytes + size > info.maxFrame) flush();
+      batch.push(frame);
+      bytes += size;
+    }
+    flush();
+  }
+
+  #dispatch(frame: ServerFrame): void {
+    switch (frame.type) {
+      case 'event':
+      case 'gap':
+      case 'caught_up':
+        this.memberships.get(frame.room)?.receive(frame);
+        return;
+      case 'ack':
+        return this.#acked(frame);
+      case 'error':
+        return this.#failed(frame);
+      case 'drain':
+        return this.#connection.drain(frame);
+      default:
+        return this.#answered(frame);
+    }
+  }
+
+  /** Frames that answer a request or come without one. */
+  #answered(frame: Exclude<ServerFrame, RoomFrame | AckFrame | ErrorFrame> | RoomFrame): void {
+    if ('id' in frame && this.#requests.answered(frame)) return;
+    if (frame.type === 'left' || frame.type === 'presence') this.memberships.get(frame.room)?.receive(frame);
+  }
+
+  #acked(ack: AckFrame): void {
+    const frame = this.publisher.acked(ack);
+    if (frame?.echo === false) this.memberships.get(ack.room)?.acked(ack);
+  }
+
+  #failed(frame: ErrorFrame): void {
+    const error = errorOf(frame);
+    if (frame.msgId !== undefined && this.publisher.failed(frame.msgId, error)) return;
+    if (this.#requests.failed(frame.id, error)) return;
+    this.events.emit('error', error);
+  }
+
+  /** Looks after deadlines as long as there are any. */
+  #sweep(): void {
+    this.#sweeper ??= setInterval(() => {
+      const now = performance.now();
+      this.publisher.expire(now);
+      this.#requests.expire(now);
+      if (this.publisher.pending + this.#requests.size > 0) return;
+      clearInterval(this.#sweeper);
+      this.#sweeper = undefined;
+    }, SWEEP_MS);
+  }
+}
+
+/** Milliseconds to wait before asking again; undefined: the error stands. */
+function againAfterMs(error: unknown, deadline: number): number | undefined {
+  if (!(error instanceof CarillonError) || !AGAIN.has(error.code)) return undefined;
+  const waitMs = error.retryAfterMs ?? RETRY_MS;
+  return performance.now() + waitMs < deadline ? waitMs : undefined;
+}

@@ -1,0 +1,38 @@
+/** The Carillon client for browsers and Node. It speaks chat.v1 and needs no other package. */
+export type { AfterClose, CloseReason, ErrorCode } from '../protocol/codes.ts';
+export type {
+  Encoding,
+  GapAction,
+  GapReason,
+  JoinedFrame,
+  Member,
+  Overflow,
+  Position,
+  ServerInfoFrame,
+  Since,
+} from '../protocol/frames.ts';
+export { Client, connect, type PresenceList } from './client.ts';
+export type { State } from './connection.ts';
+export { CarillonError, type CarillonErrorCode, type LocalCode } from './errors.ts';
+export type { ClientEvents } from './events.ts';
+export type {
+  ConnectOptions,
+  JoinOptions,
+  PublishOptions,
+  PublishQueueOptions,
+  ReconnectOptions,
+  TokenSource,
+} from './options.ts';
+export {
+  type Ack,
+  type HistoryPage,
+  type HistoryQuery,
+  type Left,
+  type Presence,
+  Room,
+  type RoomEvent,
+  type RoomEvents,
+  type RoomState,
+} from './room.ts';
+export type { Gap, Healed } from './sequencer.ts';
+export type { WebSocketConstructor, WebSocketLike } from './websocket.ts';

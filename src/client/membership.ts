@@ -1,0 +1,283 @@
+import { ERROR_CODES } from '../protocol/codes.ts';
+import type {
+  AckFrame,
+  CaughtUpFrame,
+  ClientFrame,
+  EventFrame,
+  GapFrame,
+  HistoryPageFrame,
+  JoinedFrame,
+  JoinFrame,
+  LeftFrame,
+  PresenceUpdateFrame,
+} from '../protocol/frames.ts';
+import { Emitter } from './emitter.ts';
+import { CarillonError } from './errors.ts';
+import { Members, type PresenceChange } from './members.ts';
+import { DEFAULTS, type JoinOptions, type PublishOptions } from './options.ts';
+import type { EventQueue } from './queue.ts';
+import type { Answer } from './requests.ts';
+import {
+  type Ack,
+  type HistoryPage,
+  type HistoryQuery,
+  Room,
+  type RoomBacking,
+  type RoomEvents,
+  type RoomState,
+} from './room.ts';
+import { type Effect, Sequencer } from './sequencer.ts';
+import { EventStream } from './stream.ts';
+
+export type RoomFrame = EventFrame | GapFrame | CaughtUpFrame | PresenceUpdateFrame | LeftFrame;
+
+/** What a room asks of its client. */
+export interface MembershipHost {
+  readonly open: boolean;
+  /** The user that the server knows this client as. */
+  readonly user: string | undefined;
+  publish(room: string, payload: unknown, options?: PublishOptions): Promise<Ack>;
+  history(room: string, query?: HistoryQuery): Promise<HistoryPage>;
+  /** Registers a request of this connection and returns the frame with its id. */
+  request<Frame extends ClientFrame>(frame: Frame, answer: Answer): Frame;
+  send(frame: ClientFrame): void;
+  forget(membership: Membership): void;
+}
+
+/** Milliseconds before a refused or ended join is tried again, where the server names no time. */
+const REJOIN_MS = 1_000;
+/** Own `echo: false` messages whose event may still come by a replay. */
+const UNECHOED_MAX = 1_024;
+
+/** The state behind a Room. */
+export class Membership implements RoomBacking {
+  readonly name: string;
+  readonly room: Room;
+  readonly #host: MembershipHost;
+  readonly members = new Members();
+  readonly #options: JoinOptions;
+  readonly #events = new Emitter<RoomEvents>();
+  readonly #stream: EventStream<EventFrame>;
+  readonly #sequencer: Sequencer;
+  readonly #unechoed = new Set<string>();
+  #state: RoomState = 'joining';
+  #joined: JoinedFrame | undefined;
+  #everJoined = false;
+  #ended: CarillonError | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(name: string, options: JoinOptions, host: MembershipHost) {
+    this.name = name;
+    this.#host = host;
+    this.room = new Room(this);
+    this.#options = options;
+    const { since, buffer = DEFAULTS.buffer } = options;
+    this.#sequencer = new Sequencer(name, since !== undefined && 'epoch' in since ? since : undefined);
+    this.#stream = new EventStream(
+      buffer,
+      (event) => this.#events.emit('event', event),
+      (error) => this.#events.emit('error', error),
+    );
+  }
+
+  get state(): RoomState {
+    return this.#state;
+  }
+
+  get position() {
+    return this.#sequencer.position;
+  }
+
+  on<Name extends keyof RoomEvents>(name: Name, listener: (value: RoomEvents[Name]) => void): () => void {
+    const off = this.#events.on(name, listener);
+    if (name === 'event') this.#stream.listened();
+    return off;
+  }
+
+  iterate(): EventQueue<EventFrame> {
+    return this.#stream.iterate();
+  }
+
+  publish(payload: unknown, options?: PublishOptions): Promise<Ack> {
+    return this.#host.publish(this.name, payload, options);
+  }
+
+  history(query?: HistoryQuery): Promise<HistoryPage> {
+    return this.#host.history(this.name, query);
+  }
+
+  whenJoined(): Promise<JoinedFrame> {
+    return new Promise((resolve, reject) => {
+      if (this.#joined !== undefined) return resolve(this.#joined);
+      if (this.#state === 'left') return reject(this.#ended ?? leftError(this.name));
+      const offs = [
+        this.#events.on('joined', (frame) => settle(() => resolve(frame))),
+        this.#events.on('left', ({ error }) => settle(() => reject(error ?? leftError(this.name)))),
+      ];
+      const settle = (how: () => void) => {
+        for (const off of offs) off();
+        how();
+      };
+    });
+  }
+
+  /** The frame that takes us in, or back in after the last position. */
+  joinFrame(): JoinFrame {
+    const { overflow, presence } = this.#options;
+    const since = this.#sequencer.position ?? (this.#everJoined ? undefined : this.#options.since);
+    const frame: JoinFrame = {
+      type: 'join',
+      room: this.name,
+      ...(since !== undefined && { since }),
+      ...(overflow !== undefined && { overflow }),
+      ...(presence !== undefined && { presence }),
+    };
+    return this.#host.request(frame, {
+      done: (answer) => this.#enter(answer as JoinedFrame),
+      failed: (error) => this.#refused(error),
+    });
+  }
+
+  receive(frame: RoomFrame): void {
+    if (this.#state !== 'joined') return;
+    switch (frame.type) {
+      case 'event':
+        return this.#run(this.#sequencer.event(frame));
+      case 'gap':
+        return this.#run(this.#sequencer.gap(frame));
+      case 'caught_up':
+        return this.#run(this.#sequencer.caughtUp(frame));
+      case 'presence':
+        return this.#present(frame);
+      case 'left':
+        return this.#expelled(frame);
+    }
+  }
+
+  /** Before an `echo: false` message goes out: its event may come back by a replay. */
+  unechoed(msgId: string): void {
+    this.#unechoed.add(msgId);
+    if (this.#unechoed.size <= UNECHOED_MAX) return;
+    for (const oldest of this.#unechoed) {
+      this.#unechoed.delete(oldest);
+      break;
+    }
+  }
+
+  acked(frame: AckFrame): void {
+    if (this.#state === 'joined') this.#run(this.#sequencer.acked(frame));
+  }
+
+  /** The connection is lost; `joinFrame` is asked for on the next one. */
+  detached(dropPosition: boolean): void {
+    clearTimeout(this.#timer);
+    this.#sequencer.detached();
+    if (dropPosition) this.#sequencer.invalidated();
+    if (this.#state === 'joined') this.#state = 'joining';
+    this.#joined = undefined;
+  }
+
+  async leave(): Promise<void> {
+    if (this.#state === 'left') return;
+    const { open } = this.#host;
+    this.ended();
+    if (!open) return;
+    await new Promise<void>((resolve) => {
+      const frame = { type: 'leave', room: this.name } as const;
+      // not_joined, or a connection that is lost meanwhile: out is out.
+      this.#host.send(this.#host.request(frame, { done: () => resolve(), failed: () => resolve() }));
+    });
+  }
+
+  /** The membership is over for good. */
+  ended(error?: CarillonError): void {
+    if (this.#state === 'left') return;
+    this.detached(false);
+    this.#state = 'left';
+    this.#ended = error;
+    this.#host.forget(this);
+    if (error !== undefined) this.#events.emit('error', error);
+    this.#stream.end(error);
+    this.#events.emit('left', error === undefined ? {} : { error });
+  }
+
+  #enter(frame: JoinedFrame): void {
+    if (this.#state !== 'joining') return;
+    this.#state = 'joined';
+    this.#joined = frame;
+    this.#everJoined = true;
+    const effects = this.#sequencer.joined(frame);
+    const { members, count } = frame;
+    if (members !== undefined || count !== undefined) this.#present({ members, count });
+    this.#events.emit('joined', frame);
+    this.#run(effects);
+  }
+
+  #refused(error: CarillonError): void {
+    if (this.#state !== 'joining' || error.code === 'disconnected') return;
+    if (!error.retry) return this.ended(error);
+    this.#events.emit('error', error);
+    this.#rejoinAfter(error.retryAfterMs ?? REJOIN_MS);
+  }
+
+  /** Taken out by the server: come back if it was for a reason that passes. */
+  #expelled({ code, reason = '' }: LeftFrame): void {
+    const error = new CarillonError(code ?? 'left', reason, {
+      retry: code !== undefined && ERROR_CODES[code].retry,
+    });
+    if (!error.retry) return this.ended(error);
+    this.detached(false);
+    this.#events.emit('error', error);
+    this.#rejoinAfter(0);
+  }
+
+  #rejoinAfter(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (this.#host.open && this.#state === 'joining') this.#host.send(this.joinFrame());
+    }, ms);
+  }
+
+  #present(change: PresenceChange): void {
+    this.members.apply(change);
+    const { all: members, count } = this.members;
+    const { joined = change.members ?? [], left = [] } = change;
+    this.#events.emit('presence', { members, count, joined, left });
+  }
+
+  #run(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      // A listener may have left the room.
+      if (this.#state !== 'joined') return;
+      if (effect.type === 'deliver') this.#deliver(effect.event);
+      else if (effect.type === 'gap') this.#events.emit('gap', effect.gap);
+      else if (effect.type === 'healed') this.#events.emit('healed', effect.healed);
+      else if (effect.type === 'caughtUp') this.#events.emit('caughtUp', { seq: effect.seq });
+      else this.#fetch(effect.after);
+    }
+  }
+
+  #deliver(event: EventFrame): void {
+    const { msgId } = event;
+    // A replay knows nothing of the connection that asked for no echo.
+    if (msgId !== undefined && event.from === this.#host.user && this.#unechoed.has(msgId)) return;
+    this.#stream.push(event);
+  }
+
+  #fetch(after: number): void {
+    const frame = { type: 'history', room: this.name, after } as const;
+    const answer: Answer = {
+      done: (page) => this.#run(this.#sequencer.page(after, page as HistoryPageFrame)),
+      failed: (error) => {
+        // A lost connection has detached the sequencer: the resume fills the hole.
+        this.#run(this.#sequencer.pageFailed(after));
+        if (error.code !== 'disconnected') this.#events.emit('error', error);
+      },
+    };
+    this.#host.send(this.#host.request(frame, answer));
+  }
+}
+
+function leftError(room: string): CarillonError {
+  return new CarillonError('left', `${room} was left`);
+}
