@@ -1,0 +1,36 @@
+/** The best that is known with bare uWebSockets.js: copy in the handler, publish everything once per loop turn. */
+import * as uWS from 'uWebSockets.js';
+
+const app = uWS.App();
+let waiting = [];
+function flush() {
+  const batch = waiting;
+  waiting = [];
+  for (const message of batch) app.publish('bench', message, false);
+}
+app.ws('/*', {
+  idleTimeout: 120,
+  maxPayloadLength: 64 * 1024,
+  maxBackpressure: 16 * 1024 * 1024,
+  upgrade(res, req, context) {
+    res.upgrade(
+      { subscribes: req.getUrl() !== '/publish' },
+      req.getHeader('sec-websocket-key'),
+      req.getHeader('sec-websocket-protocol'),
+      req.getHeader('sec-websocket-extensions'),
+      context,
+    );
+  },
+  open(ws) {
+    if (ws.getUserData().subscribes) ws.subscribe('bench');
+  },
+  message(_ws, message) {
+    if (waiting.length === 0) setImmediate(flush);
+    waiting.push(message.slice(0));
+  },
+});
+app.listen('127.0.0.1', 0, (token) => {
+  if (!token) throw new Error('cannot listen');
+  console.log(JSON.stringify({ msg: 'listening', listen: `127.0.0.1:${uWS.us_socket_local_port(token)}` }));
+});
+process.on('SIGTERM', () => process.exit(0));

@@ -1,0 +1,73 @@
+/** What is measured: each target is a server, and how its clients subscribe and publish. */
+import { pack } from 'msgpackr';
+import { startBroker, startServer } from '../../support/process.mjs';
+import { mint } from '../../support/token.mjs';
+import { BINARY, clientFrame, TEXT } from '../../support/wire.mjs';
+
+/** Every payload starts so; the sink counts and orders events by it, whatever encoding surrounds it. */
+export const MARK = '~#';
+export const DIGITS = 9;
+
+/** JSON text of exactly `bytes` bytes: a string with the mark, the number of the message and filling. */
+export function payloadText(number, bytes) {
+  const value = `${MARK}${String(number).padStart(DIGITS, '0')}`;
+  return `"${value.padEnd(bytes - 2, 'x')}"`;
+}
+
+function bare(name, file) {
+  return {
+    name,
+    label: name === 'deferred' ? 'bare, deferred' : 'bare, in handler',
+    start: (options) => startServer(name, [`loadtest/bench/fanout/bare/${file}`], options),
+    subscriberPath: '/',
+    publisherPath: '/publish',
+    protocol: undefined,
+    token: async () => undefined,
+    join: undefined,
+    publish: (text) => clientFrame(Buffer.from(text), TEXT),
+  };
+}
+
+function carillon(name, label, room, binary) {
+  const encode = (frame) =>
+    binary ? clientFrame(pack(frame), BINARY) : clientFrame(Buffer.from(JSON.stringify(frame)), TEXT);
+  return {
+    name,
+    label,
+    start: (options) => startBroker(options),
+    subscriberPath: '/connect',
+    publisherPath: '/connect',
+    protocol: binary ? 'chat.v1.msgpack' : 'chat.v1',
+    token: () => mint('bench'),
+    join: encode({ type: 'join', room }),
+    publish: binary
+      ? (text) => encode({ type: 'pub', room, payload: JSON.parse(text) })
+      : (text) => clientFrame(Buffer.from(`{"type":"pub","room":"${room}","payload":${text}}`), TEXT),
+  };
+}
+
+export const TARGETS = {
+  deferred: bare('deferred', 'deferred.mjs'),
+  carillon: carillon('carillon', 'Carillon, live room', 'live:bench', false),
+  handler: bare('handler', 'handler.mjs'),
+  durable: carillon('durable', 'Carillon, durable room', 'bench', false),
+  msgpack: carillon('msgpack', 'Carillon, live, MessagePack', 'live:bench', true),
+};
+
+/** The project's promise: deliveries per server-CPU second against a bare server, in the same run. */
+export const ACCEPTANCE = [
+  { scenario: 'saturated-1000', versus: 'deferred', atLeast: 1.0 },
+  { scenario: 'saturated-1000', versus: 'handler', atLeast: 8 },
+  { scenario: 'paced10-1000', versus: 'deferred', atLeast: 0.95 },
+  { scenario: 'saturated-100', versus: 'deferred', atLeast: 0.85 },
+];
+
+export const SCENARIOS = {
+  'saturated-1000': { subscribers: 1000, targets: ['deferred', 'carillon', 'handler', 'durable', 'msgpack'] },
+  'paced10-1000': {
+    subscribers: 1000,
+    paced: { burst: 10, everyMs: 10 },
+    targets: ['deferred', 'carillon', 'durable', 'msgpack'],
+  },
+  'saturated-100': { subscribers: 100, targets: ['deferred', 'carillon', 'durable', 'msgpack'] },
+};
