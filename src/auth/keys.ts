@@ -1,0 +1,136 @@
+import { createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto';
+
+/** The closed list of algorithms. `none` is not in it, and a token cannot choose: the key says which is used. */
+export const KEY_ALGORITHMS = ['HS256', 'RS256', 'ES256', 'EdDSA'] as const;
+export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number];
+
+/** A key as configured. Exactly one of `secret`, `jwk` and `pem` is set. */
+export interface KeySetting {
+  readonly kid: string;
+  readonly alg: KeyAlgorithm;
+  /** HS256: its UTF-8 bytes are the key. */
+  readonly secret?: string;
+  readonly jwk?: Readonly<Record<string, unknown>>;
+  /** SubjectPublicKeyInfo (or PKCS #1) of a public key. */
+  readonly pem?: string;
+}
+
+export interface VerifyKey {
+  readonly kid: string;
+  readonly alg: KeyAlgorithm;
+  readonly key: KeyObject;
+}
+
+export type KeyImport =
+  | { readonly ok: true; readonly key: VerifyKey }
+  | { readonly ok: false; readonly reason: string };
+
+/** RFC 7518, 3.2: an HS256 key is at least as long as the hash. */
+const SECRET_BYTES_MIN = 32;
+/** RFC 7518, 3.3. */
+const RSA_BITS_MIN = 2048;
+
+/** Turns a configured key into one that verifies; the reason of a refusal never holds key material. */
+export function importVerifyKey(setting: KeySetting): KeyImport {
+  const key = setting.alg === 'HS256' ? secretKey(setting) : publicKey(setting);
+  if (typeof key === 'string') return { ok: false, reason: key };
+  const reason = misfit(setting.alg, key);
+  if (reason !== undefined) return { ok: false, reason };
+  return { ok: true, key: { kid: setting.kid, alg: setting.alg, key } };
+}
+
+function secretKey(setting: KeySetting): KeyObject | string {
+  if (setting.secret !== undefined) return createSecretKey(setting.secret, 'utf8');
+  const { jwk } = setting;
+  if (jwk?.['kty'] === 'oct' && typeof jwk['k'] === 'string') return createSecretKey(jwk['k'], 'base64url');
+  // A public key is no secret: taking its bytes as one is how RS256 tokens get forged.
+  return 'HS256 needs a secret, or a JWK of kty oct';
+}
+
+function publicKey(setting: KeySetting): KeyObject | string {
+  if (setting.pem !== undefined) return publicPem(setting.pem);
+  const { jwk } = setting;
+  if (jwk === undefined) return `${setting.alg} needs a public key: a JWK or a PEM file`;
+  // A broker that holds a private key can be made to sign; and the file it lies in is read by too many.
+  if (jwk['d'] !== undefined) return 'this is a private key; only its public half belongs here';
+  if (jwk['alg'] !== undefined && jwk['alg'] !== setting.alg) return 'the JWK names another alg';
+  if (jwk['use'] !== undefined && jwk['use'] !== 'sig') return 'the JWK is not meant for signatures';
+  return attempt(() => createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' }));
+}
+
+function publicPem(pem: string): KeyObject | string {
+  // createPublicKey would quietly derive the public half.
+  if (pem.includes('PRIVATE KEY')) return 'this is a private key; only its public half belongs here';
+  if (pem.includes('CERTIFICATE')) return 'this is a certificate; export its public key (SPKI)';
+  return attempt(() => createPublicKey({ key: pem, format: 'pem' }));
+}
+
+function attempt(read: () => KeyObject): KeyObject | string {
+  try {
+    return read();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable';
+    return `the key cannot be read (${code})`;
+  }
+}
+
+function misfit(alg: KeyAlgorithm, key: KeyObject): string | undefined {
+  const details = key.asymmetricKeyDetails ?? {};
+  switch (alg) {
+    case 'HS256':
+      return (key.symmetricKeySize ?? 0) >= SECRET_BYTES_MIN
+        ? undefined
+        : `an HS256 secret has at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`;
+    case 'RS256':
+      if (key.asymmetricKeyType !== 'rsa') return 'RS256 needs an RSA key';
+      return (details.modulusLength ?? 0) >= RSA_BITS_MIN
+        ? undefined
+        : `RS256 needs ${RSA_BITS_MIN} bits or more`;
+    case 'ES256':
+      return details.namedCurve === 'prime256v1' ? undefined : 'ES256 needs an EC key on P-256';
+    case 'EdDSA':
+      return key.asymmetricKeyType === 'ed25519' ? undefined : 'EdDSA needs an Ed25519 key';
+  }
+}
+
+export type KeyLookup =
+  | { readonly ok: true; readonly key: VerifyKey }
+  | { readonly ok: false; readonly reason: string };
+
+/** Where keys come from. A promise where they have to be fetched first. */
+export interface KeySource {
+  find(kid: string | undefined, alg: string): KeyLookup | Promise<KeyLookup>;
+}
+
+/** @throws when a key cannot be used or a kid stands twice: loadConfig refuses both before. */
+export function configuredKeys(settings: readonly KeySetting[]): KeySource {
+  const byKid = new Map<string, VerifyKey>();
+  for (const setting of settings) {
+    const imported = importVerifyKey(setting);
+    if (!imported.ok) throw new Error(`key ${setting.kid}: ${imported.reason}`);
+    if (byKid.has(setting.kid)) throw new Error(`key ${setting.kid} is configured twice`);
+    byKid.set(setting.kid, imported.key);
+  }
+  return { find: (kid, alg) => (kid === undefined ? onlyKeyOf(byKid, alg) : keyNamed(byKid, kid, alg)) };
+}
+
+function keyNamed(byKid: ReadonlyMap<string, VerifyKey>, kid: string, alg: string): KeyLookup {
+  const key = byKid.get(kid);
+  if (key === undefined)
+    return { ok: false, reason: `no key is configured for the kid of the token${shown(kid)}` };
+  if (key.alg === alg) return { ok: true, key };
+  return { ok: false, reason: 'the alg of the token is not the one of its key' };
+}
+
+function onlyKeyOf(byKid: ReadonlyMap<string, VerifyKey>, alg: string): KeyLookup {
+  const fitting = [...byKid.values()].filter((key) => key.alg === alg);
+  const [key] = fitting;
+  if (key !== undefined && fitting.length === 1) return { ok: true, key };
+  if (key === undefined) return { ok: false, reason: 'no key is configured for the alg of the token' };
+  return { ok: false, reason: 'the token names no kid, and several keys have its alg' };
+}
+
+/** The kid is the sender's text and the reason ends up in headers: only what is harmless there is repeated. */
+function shown(kid: string): string {
+  return /^[\w.-]{1,64}$/.test(kid) ? ` (${kid})` : '';
+}

@@ -1,0 +1,75 @@
+/** Checked settings to what the parts of the broker receive. */
+import type { KeySetting } from '../auth/keys.ts';
+import type { Limits, RoomPolicy } from '../broker/settings.ts';
+import { compilePattern } from '../protocol/room.ts';
+import { type Machine, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
+import { pingSeconds } from './heartbeat.ts';
+import type { Settings } from './schema.ts';
+import type { Config } from './types.ts';
+
+export interface Surroundings extends Machine {
+  readonly version: string;
+}
+
+export function buildConfig(settings: Settings, keys: readonly KeySetting[], around: Surroundings): Config {
+  const { listen, missingOrigin, trustedProxies, reconnect, drain, log } = settings;
+  const development = keys.length === 0;
+  const ping = pingSeconds(settings.heartbeat.idleSeconds);
+  const { enabled } = settings.page;
+  const config: Config = defined({
+    development,
+    listen,
+    admin: defined(settings.admin),
+    auth: defined({ ...settings.auth, keys }),
+    origins: settings.origins?.map(plainOrigin),
+    missingOrigin,
+    trustedProxies,
+    rooms: settings.rooms.map(roomPolicy),
+    limits: buildLimits(settings, around),
+    node: defined({ ...settings.node, version: around.version, heartbeatSeconds: ping, reconnect }),
+    heartbeat: { ...settings.heartbeat, pingSeconds: ping },
+    reconnect,
+    drain,
+    log,
+    page: { enabled: enabled === 'development' ? development : enabled },
+    nats: settings.nats,
+  });
+  return deepFreeze(config);
+}
+
+function buildLimits(settings: Settings, { openFiles }: Machine): Limits {
+  const automatic = openFiles === undefined ? UNKNOWN_CONNECTIONS : openFiles - SPARE_FILES;
+  return { ...settings.limits, connections: settings.limits.connections || automatic };
+}
+
+function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {
+  const common = { match: room.match, matches: compilePattern(room.match) };
+  if (room.history === undefined) return { ...common, overflow: room.overflow ?? 'skip' };
+  const { count, bytes, age } = room.history;
+  return { ...common, history: { count, bytes, ageMs: age }, overflow: room.overflow ?? 'backfill' };
+}
+
+const DEFAULT_PORTS: ReadonlyMap<string, string> = new Map([
+  ['http', ':80'],
+  ['https', ':443'],
+]);
+
+/** As browsers send it: lower case, without the scheme's own port. */
+function plainOrigin(origin: string): string {
+  const lower = origin.toLowerCase();
+  const port = DEFAULT_PORTS.get(lower.slice(0, lower.indexOf(':')));
+  return port !== undefined && lower.endsWith(port) ? lower.slice(0, -port.length) : lower;
+}
+
+type OptionalKey<T> = { [K in keyof T]-?: undefined extends T[K] ? K : never }[keyof T];
+type Defined<T> = Omit<T, OptionalKey<T>> & { [K in OptionalKey<T>]?: Exclude<T[K], undefined> };
+
+/** The types say `key?: T`: a key with nothing in it must not be there. */
+function defined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, child]) => child !== undefined)) as Defined<T>;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
+  return Object.freeze(value);
+}

@@ -1,0 +1,181 @@
+/** What no single setting can get wrong: the settings against one another and against the machine. */
+import type { KeySetting } from '../auth/keys.ts';
+import type { Path } from './document.ts';
+import { pingSeconds } from './heartbeat.ts';
+import type { Settings } from './schema.ts';
+import { isLoopback, showAddress, showSize } from './units.ts';
+
+export interface Fault {
+  readonly path: Path;
+  readonly value: string;
+  readonly expected: string;
+  readonly fix?: string;
+}
+
+export interface Machine {
+  readonly openFiles: number | undefined;
+}
+
+/** Descriptors that are not connections: files, the bus, the admin listener, and what is closing. */
+export const SPARE_FILES = 1000;
+/** Proxies and load balancers commonly drop a connection after 60 s of silence. */
+const PING_BELOW_SECONDS = 60;
+
+export function checkSettings(settings: Settings, keys: readonly KeySetting[], machine: Machine): Fault[] {
+  return [
+    ...checkListeners(settings, keys),
+    ...checkSizes(settings),
+    ...checkTimes(settings),
+    ...checkRooms(settings),
+    ...checkMachine(settings, machine),
+  ];
+}
+
+function checkListeners(settings: Settings, keys: readonly KeySetting[]): Fault[] {
+  const faults: Fault[] = [];
+  const { listen, admin } = settings;
+  // Judged by what was written: a key that could not be read is a problem of its own.
+  if (keys.length + settings.auth.keys.length === 0 && !isLoopback(listen.host)) {
+    faults.push({
+      path: ['auth', 'keys'],
+      value: '(none)',
+      expected: `at least one key, since ${showAddress(listen)} can be reached from other machines`,
+      fix: 'set auth.keys or CARILLON_JWT_SECRET, or listen on 127.0.0.1 for development',
+    });
+  }
+  if (listen.port !== 0 && listen.port === admin.listen.port && listen.host === admin.listen.host) {
+    faults.push({
+      path: ['admin', 'listen'],
+      value: showAddress(admin.listen),
+      expected: 'an address other than that of listen: the admin API is never on the public port',
+    });
+  }
+  return faults;
+}
+
+type LimitName = keyof Settings['limits'];
+
+/** What has to be below what, and why. Sizes in bytes. */
+const ORDERED: readonly (readonly [LimitName, LimitName, string])[] = [
+  ['payloadBytes', 'frameBytes', 'a frame holds its payload and more'],
+  ['frameBytes', 'inboundQueueBytes', 'one frame must fit into the queue'],
+  ['bufferedSoftBytes', 'bufferedHardBytes', 'a slow reader must be found before its bytes are dropped'],
+  ['payloadBytes', 'bufferedSoftBytes', 'one event must not make its reader a slow one'],
+  ['payloadBytes', 'historyPageBytes', 'one event must fit into a page'],
+  ['catchUpBytes', 'bufferedHardBytes', 'replay must not run into the hard limit'],
+  ['historyPageBytes', 'bufferedHardBytes', 'a page must not run into the hard limit'],
+];
+
+function checkSizes({ limits }: Settings): Fault[] {
+  return ORDERED.filter(([low, high]) => limits[low] >= limits[high]).map(([low, high, why]) => ({
+    path: ['limits', low],
+    value: showSize(Number(limits[low])),
+    expected: `less than limits.${high} (${showSize(Number(limits[high]))}): ${why}`,
+  }));
+}
+
+function checkTimes({ heartbeat, reconnect, drain }: Settings): Fault[] {
+  const faults: Fault[] = [];
+  const ping = pingSeconds(heartbeat.idleSeconds);
+  if (ping >= PING_BELOW_SECONDS) {
+    faults.push({
+      path: ['heartbeat', 'idleSeconds'],
+      value: String(heartbeat.idleSeconds),
+      expected: `a value with pings less than ${PING_BELOW_SECONDS} s apart (this one: ${ping} s), since proxies drop silent connections`,
+      fix: 'use 72 or less',
+    });
+  }
+  if (reconnect.minMs > reconnect.maxMs) {
+    faults.push({
+      path: ['reconnect', 'minMs'],
+      value: String(reconnect.minMs),
+      expected: 'at most reconnect.maxMs',
+    });
+  }
+  if (drain.windowMs >= drain.deadlineMs) {
+    faults.push({
+      path: ['drain', 'windowMs'],
+      value: String(drain.windowMs),
+      expected: 'less than drain.deadlineMs',
+    });
+  }
+  return faults;
+}
+
+function checkRooms({ rooms, limits }: Settings): Fault[] {
+  const all = rooms.findIndex((room) => room.match === '**');
+  return rooms.flatMap((room, at) => {
+    const path = ['rooms', at];
+    const value = JSON.stringify(room.match);
+    const faults: Fault[] = [];
+    if (all >= 0 && at > all) {
+      faults.push({ path: [...path, 'match'], value, expected: 'a place before "**": the first match wins' });
+    } else if (rooms.findIndex((other) => other.match === room.match) < at) {
+      faults.push({ path: [...path, 'match'], value, expected: 'each pattern once: the first match wins' });
+    }
+    if (room.history === undefined && room.overflow === 'backfill') {
+      faults.push({
+        path: [...path, 'overflow'],
+        value: '"backfill"',
+        expected: 'latest, skip or close: no history, nothing to fill from',
+      });
+    }
+    if (room.history && room.history.bytes > limits.historyTotalBytes) {
+      faults.push({
+        path: [...path, 'history', 'bytes'],
+        value: showSize(room.history.bytes),
+        expected: 'at most limits.historyTotalBytes',
+      });
+    }
+    return faults;
+  });
+}
+
+function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {
+  if (openFiles === undefined) return [];
+  const most = openFiles - SPARE_FILES;
+  const fix = `raise the limit of open files (ulimit -n), now ${openFiles}`;
+  if (most < 1) {
+    return [
+      {
+        path: ['limits', 'connections'],
+        value: String(limits.connections),
+        expected: `${SPARE_FILES} open files beside the connections`,
+        fix,
+      },
+    ];
+  }
+  if (limits.connections <= most) return [];
+  return [
+    {
+      path: ['limits', 'connections'],
+      value: String(limits.connections),
+      expected: `at most ${most}, or 0 for that`,
+      fix,
+    },
+  ];
+}
+
+/** What works, but is worth a line in the log. */
+export function warningsFor(settings: Settings, machine: Machine): string[] {
+  const token = settings.admin.token;
+  const { auth, limits } = settings;
+  const found: readonly (readonly [boolean, string])[] = [
+    [!limits.rates, 'limits.rates is off: rate limits and per-turn budgets are not enforced'],
+    [auth.allowQueryToken, 'auth.allowQueryToken is on: tokens in URLs end up in the logs of proxies'],
+    [!auth.requireExp, 'auth.requireExp is off: tokens without exp never end'],
+    [token !== undefined && token.length < 16, 'admin.token is short: use 32 random characters or more'],
+    [
+      machine.openFiles === undefined && limits.connections === 0,
+      `the limit of open files is not known: limits.connections is ${UNKNOWN_CONNECTIONS}`,
+    ],
+    [
+      machine.openFiles !== undefined && machine.openFiles < 2 * SPARE_FILES,
+      `the limit of open files is ${machine.openFiles}: raise it (ulimit -n) for more connections`,
+    ],
+  ];
+  return found.filter(([applies]) => applies).map(([, text]) => text);
+}
+
+/** limits.connections: 0, where the limit of open files cannot be read. */
+export const UNKNOWN_CONNECTIONS = 10_000;

@@ -1,0 +1,78 @@
+/**
+ * The leaves of the schema. Each knows in words what it expects, so that a problem can be told to a person, and
+ * whether its value may be shown.
+ */
+import { z } from 'zod';
+import type { Address } from './types.ts';
+import { parseAddress, parseCount, parseDuration, parseSize, showDuration, showSize } from './units.ts';
+
+/** Marks problems of values that must not be shown. */
+export const SECRET = { secret: true } as const;
+
+/** A leaf of the schema: what `parse` answers undefined to is a problem, described by `expected`. */
+export function leaf<T>(expected: string, parse: (value: unknown) => T | undefined, secret = false) {
+  return z.unknown().transform((value, context): T => {
+    const parsed = parse(value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message: expected, ...(secret ? { params: SECRET } : {}) });
+    return z.NEVER;
+  });
+}
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+function within(value: number | undefined, range: Range): number | undefined {
+  return value !== undefined && value >= range.min && value <= range.max ? value : undefined;
+}
+
+export function count(min: number, max: number) {
+  return leaf(`a whole number from ${min} to ${max}`, (value) => within(parseCount(value), { min, max }));
+}
+
+/** Bytes. */
+export function size(min: number, max: number) {
+  const expected = `a size from ${showSize(min)} to ${showSize(max)}, such as 64KiB or 65536`;
+  return leaf(expected, (value) => within(parseSize(value), { min, max }));
+}
+
+/** Milliseconds; a plain number is taken as such. */
+export function duration(min: number, max: number) {
+  const expected = `a duration from ${showDuration(min)} to ${showDuration(max)}, such as 500ms, 30s or 10m`;
+  return leaf(expected, (value) => within(parseDuration(value, 1), { min, max }));
+}
+
+/** Whole seconds; a plain number is taken as such. */
+export function seconds(min: number, max: number) {
+  const expected = `a whole number of seconds from ${min} to ${max}, such as ${min} or ${min}s`;
+  return leaf(expected, (value) => {
+    const ms = parseDuration(value, 1000);
+    return ms === undefined || ms % 1000 !== 0 ? undefined : within(ms / 1000, { min, max });
+  });
+}
+
+export function address() {
+  const expected = 'host:port, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes any free one';
+  return leaf<Address>(expected, parseAddress);
+}
+
+export function text(expected: string, pattern: RegExp) {
+  return leaf(expected, (value) => (typeof value === 'string' && pattern.test(value) ? value : undefined));
+}
+
+export function secretText(expected: string, pattern: RegExp) {
+  const parse = (value: unknown) => (typeof value === 'string' && pattern.test(value) ? value : undefined);
+  return leaf(expected, parse, true);
+}
+
+export function choice<const T extends string | boolean>(options: readonly T[]) {
+  const expected = `one of ${options.map(String).join(', ')}`;
+  return leaf<T>(expected, (value) => options.find((option) => option === value || String(option) === value));
+}
+
+/** As `choice`, but of true and false, whose parsed value must not be lost to undefined checks. */
+export function flag() {
+  return choice([true, false] as const);
+}

@@ -1,0 +1,156 @@
+/**
+ * Every setting with its default and its bounds. config/carillon.yaml says the same to people; test/config.test.ts
+ * holds the two together.
+ */
+import { z } from 'zod';
+import { KEY_ALGORITHMS } from '../auth/keys.ts';
+import { ACTIONS } from '../broker/ports.ts';
+import { OVERFLOWS } from '../protocol/frames.ts';
+import { isRoomPattern } from '../protocol/room.ts';
+import { address, choice, count, duration, flag, leaf, seconds, secretText, size, text } from './leaves.ts';
+import { LOG_LEVELS } from './types.ts';
+import { GIB, KIB, MIB } from './units.ts';
+
+const HOUR_MS = 3_600_000;
+const VISIBLE = /^[\x21-\x7e]{1,512}$/;
+
+const pattern = () =>
+  leaf('a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest', (value) =>
+    isRoomPattern(value) ? value : undefined,
+  );
+
+const grant = z.strictObject({
+  match: pattern(),
+  allow: z.array(choice(ACTIONS)),
+});
+
+const jwk = leaf(
+  'a public key as a JSON Web Key (RFC 7517)',
+  (value) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined,
+  true,
+);
+
+const key = z.strictObject({
+  kid: text('a key id of 1 to 128 visible ASCII characters', /^[\x21-\x7e]{1,128}$/),
+  alg: choice(KEY_ALGORITHMS),
+  secret: secretText('a text of at least 32 bytes', /./s).optional(),
+  secretFile: text('the path of a file that holds the secret', /^.+$/).optional(),
+  jwk: jwk.optional(),
+  publicKeyFile: text('the path of a file that holds a public key, PEM or JWK', /^.+$/).optional(),
+});
+
+export type KeyEntry = z.output<typeof key>;
+
+const audience = leaf('a text, or a list of texts', (value) => {
+  const list = Array.isArray(value) ? value : [value];
+  const fits = list.length > 0 && list.every((entry) => typeof entry === 'string' && VISIBLE.test(entry));
+  return fits ? (list as readonly string[]) : undefined;
+});
+
+const auth = z.strictObject({
+  keys: z.array(key).prefault([]),
+  issuer: text('a text of visible ASCII characters', VISIBLE).optional(),
+  audience: audience.optional(),
+  clockToleranceSeconds: seconds(0, 300).prefault(5),
+  allowQueryToken: flag().prefault(false),
+  requireExp: flag().prefault(true),
+  defaultRooms: z.array(grant).prefault([]),
+  cacheEntries: count(0, 1_000_000).prefault(50_000),
+});
+
+const history = z.strictObject({
+  count: count(1, 1_000_000).prefault(200),
+  age: duration(1000, 365 * 24 * HOUR_MS).prefault('10m'),
+  bytes: size(KIB, GIB).prefault('4MiB'),
+});
+
+const room = z.strictObject({
+  match: pattern(),
+  history: history.optional(),
+  overflow: choice(OVERFLOWS).optional(),
+});
+
+const limits = z.strictObject({
+  rates: flag().prefault(true),
+  frameBytes: size(512, 16 * MIB).prefault('128KiB'),
+  payloadBytes: size(64, 15 * MIB).prefault('64KiB'),
+  depth: count(1, 256).prefault(32),
+  keys: count(16, 1_000_000).prefault(1000),
+  batch: count(1, 10_000).prefault(256),
+  protocolErrors: count(1, 100_000).prefault(50),
+  connections: count(0, 10_000_000).prefault(0),
+  roomsPerConnection: count(1, 100_000).prefault(1000),
+  rooms: count(1, 100_000_000).prefault(1_000_000),
+  pendingUpgrades: count(1, 1_000_000).prefault(1000),
+  upgradeTimeoutMs: duration(100, 60_000).prefault('5s'),
+  turnMessages: count(1, 1_000_000).prefault(512),
+  turnBytes: size(KIB, GIB).prefault('256KiB'),
+  inboundQueueBytes: size(KIB, GIB).prefault('4MiB'),
+  bufferedSoftBytes: size(KIB, GIB).prefault('1MiB'),
+  bufferedHardBytes: size(KIB, GIB).prefault('4MiB'),
+  catchUpBytes: size(KIB, GIB).prefault('256KiB'),
+  historyPage: count(1, 100_000).prefault(1000),
+  historyPageBytes: size(KIB, GIB).prefault('1MiB'),
+  historyTotalBytes: size(MIB, 1024 * GIB).prefault('512MiB'),
+  dedupeWindowMs: duration(0, 24 * HOUR_MS).prefault('60s'),
+  dedupeEntries: count(0, 100_000_000).prefault(1_000_000),
+});
+
+const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/i;
+const NATS_URL = /^(?:nats|tls):\/\/(?:[^\s/@]+@)?(?:[^\s/@:[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\/?$/;
+
+const DEFAULT_ROOMS = [
+  { match: 'live:**' },
+  { match: '**', history: { count: 200, age: '10m', bytes: '4MiB' }, overflow: 'backfill' as const },
+];
+
+export const settingsSchema = z.strictObject({
+  listen: address().prefault('127.0.0.1:8080'),
+  admin: z
+    .strictObject({
+      listen: address().prefault('127.0.0.1:9090'),
+      token: secretText('a text of visible ASCII characters, better 32 or more', VISIBLE).optional(),
+    })
+    .prefault({}),
+  auth: auth.prefault({}),
+  origins: z
+    .array(text('an origin such as https://app.example.com or https://*.example.com, without a path', ORIGIN))
+    .optional(),
+  missingOrigin: choice(['allow', 'deny']).prefault('allow'),
+  trustedProxies: count(0, 16).prefault(0),
+  rooms: z.array(room).min(1).prefault(DEFAULT_ROOMS),
+  limits: limits.prefault({}),
+  node: z
+    .strictObject({
+      serverId: text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/).optional(),
+      region: text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/).prefault('local'),
+    })
+    .prefault({}),
+  heartbeat: z.strictObject({ idleSeconds: seconds(8, 960).prefault(30) }).prefault({}),
+  reconnect: z
+    .strictObject({
+      minMs: duration(50, 60_000).prefault('500ms'),
+      maxMs: duration(100, HOUR_MS).prefault('20s'),
+    })
+    .prefault({}),
+  drain: z
+    .strictObject({
+      windowMs: duration(0, HOUR_MS).prefault('5s'),
+      deadlineMs: duration(100, HOUR_MS).prefault('25s'),
+      perSecond: count(1, 1_000_000).prefault(500),
+    })
+    .prefault({}),
+  log: z.strictObject({ level: choice(LOG_LEVELS).prefault('info') }).prefault({}),
+  page: z
+    .strictObject({ enabled: choice(['development', true, false]).prefault('development') })
+    .prefault({}),
+  nats: z
+    .strictObject({ url: secretText('a URL such as nats://127.0.0.1:4222 or tls://host:4222', NATS_URL) })
+    .optional(),
+});
+
+/** The settings as the schema reads them: defaults filled in, units resolved, nothing compared with another yet. */
+export type Settings = z.output<typeof settingsSchema>;

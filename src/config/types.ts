@@ -1,0 +1,84 @@
+/** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
+import type { KeySetting } from '../auth/keys.ts';
+import type { RoomGrant } from '../broker/ports.ts';
+import type { Limits, NodeIdentity, RoomPolicy } from '../broker/settings.ts';
+
+export interface Address {
+  /** Without brackets where it is an IPv6 address. */
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+export interface AuthConfig {
+  /** Empty in development mode only: the process then makes a key of its own. */
+  readonly keys: readonly KeySetting[];
+  readonly issuer?: string;
+  /** A token fits when it names one of them. */
+  readonly audience?: readonly string[];
+  readonly clockToleranceSeconds: number;
+  readonly allowQueryToken: boolean;
+  readonly requireExp: boolean;
+  /** Access of tokens without a `rooms` claim. */
+  readonly defaultRooms: readonly RoomGrant[];
+  /** Verdicts kept, so that a reconnecting client costs no signature check. */
+  readonly cacheEntries: number;
+}
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface NatsConfig {
+  readonly url: string;
+}
+
+export interface Config {
+  /** No key configured and a loopback listener: the process makes a key and prints a token. */
+  readonly development: boolean;
+  readonly listen: Address;
+  readonly admin: { readonly listen: Address; readonly token?: string };
+  readonly auth: AuthConfig;
+  /** Absent: any Origin. Each is `scheme://host[:port]`, the host may start with `*.`; or `null`. */
+  readonly origins?: readonly string[];
+  readonly missingOrigin: 'allow' | 'deny';
+  /** How many proxies in front may be believed about the client's address. */
+  readonly trustedProxies: number;
+  readonly rooms: readonly RoomPolicy[];
+  readonly limits: Limits;
+  /** serverId absent: each start makes one. */
+  readonly node: Omit<NodeIdentity, 'serverId'> & { readonly serverId?: string };
+  readonly heartbeat: {
+    /** uWebSockets.js's idleTimeout: nothing received for this long, rounded to a multiple of 4, ends a connection. */
+    readonly idleSeconds: number;
+    /** Silence after which uWebSockets.js sends a ping; follows from idleSeconds. */
+    readonly pingSeconds: number;
+  };
+  readonly reconnect: { readonly minMs: number; readonly maxMs: number };
+  readonly drain: { readonly windowMs: number; readonly deadlineMs: number; readonly perSecond: number };
+  readonly log: { readonly level: LogLevel };
+  readonly page: { readonly enabled: boolean };
+  readonly nats?: NatsConfig;
+}
+
+/** One thing wrong with the settings. `value` is never a secret. */
+export interface ConfigProblem {
+  readonly key: string;
+  readonly value: string;
+  readonly expected: string;
+  readonly fix?: string;
+  /** Where it was set: a variable, or the line in the file. */
+  readonly source?: string;
+}
+
+export interface ConfigInput {
+  readonly file?: string;
+  /** Takes the place of the file's text. */
+  readonly text?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The process's limit of open files, where it is known. */
+  readonly openFiles?: number;
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: Config; readonly warnings: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
