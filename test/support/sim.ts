@@ -1,0 +1,198 @@
+import { Hub } from '../../src/broker/hub.ts';
+import type {
+  Bus,
+  Clock,
+  Connection,
+  Fanout,
+  Identity,
+  Log,
+  Peer,
+  TokenVerifier,
+} from '../../src/broker/ports.ts';
+import type { Limits } from '../../src/broker/settings.ts';
+import { Tally } from '../../src/broker/tally.ts';
+import { MemoryBus } from '../../src/bus/memory/bus.ts';
+import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
+import { compilePattern } from '../../src/protocol/room.ts';
+
+export const LIMITS: Limits = {
+  rates: true,
+  frameBytes: 131_072,
+  payloadBytes: 65_536,
+  depth: 32,
+  keys: 1000,
+  batch: 256,
+  protocolErrors: 50,
+  connections: 1000,
+  roomsPerConnection: 1000,
+  rooms: 100_000,
+  pendingUpgrades: 100,
+  upgradeTimeoutMs: 5000,
+  turnMessages: 512,
+  turnBytes: 262_144,
+  inboundQueueBytes: 4_194_304,
+  bufferedSoftBytes: 1_048_576,
+  bufferedHardBytes: 4_194_304,
+  catchUpBytes: 262_144,
+  historyPage: 1000,
+  historyPageBytes: 1_048_576,
+  historyTotalBytes: 536_870_912,
+  dedupeWindowMs: 60_000,
+  dedupeEntries: 100_000,
+};
+
+export const QUIET: Log = { debug: noop, info: noop, warn: noop, error: noop };
+function noop(): void {}
+
+/** A socket as the domain sees one: what is sent stands in `received` in the order of uWebSockets.js. */
+export class SimSocket implements Connection {
+  readonly encoding: Encoding;
+  readonly address = '127.0.0.1';
+  readonly received: ServerFrame[] = [];
+  readonly topics = new Set<string>();
+  closedWith: number | undefined;
+  peer: Peer | undefined;
+  /** Bytes that the reader has not taken. Grows only while `slow`. */
+  waiting = 0;
+  slow = false;
+  readonly #decode: (data: string | Uint8Array) => unknown;
+
+  constructor(encoding: Encoding, decode: (data: string | Uint8Array) => unknown) {
+    this.encoding = encoding;
+    this.#decode = decode;
+  }
+
+  send(data: string | Uint8Array): boolean {
+    if (this.closedWith !== undefined) return false;
+    if (this.slow) this.waiting += data.length;
+    const decoded = this.#decode(data);
+    if (Array.isArray(decoded)) this.received.push(...decoded);
+    else this.received.push(decoded as ServerFrame);
+    return true;
+  }
+
+  buffered(): number {
+    return this.waiting;
+  }
+
+  subscribe(topic: string): void {
+    if (this.closedWith === undefined) this.topics.add(topic);
+  }
+
+  unsubscribe(topic: string): void {
+    this.topics.delete(topic);
+  }
+
+  end(code: number): void {
+    if (this.closedWith !== undefined) return;
+    this.closedWith = code;
+    this.topics.clear();
+    this.peer?.closed(code);
+  }
+
+  /** The reader takes everything. */
+  drain(): void {
+    this.waiting = 0;
+    if (this.closedWith === undefined) this.peer?.drained();
+  }
+
+  write(frame: object): void {
+    this.peer?.receive(new TextEncoder().encode(JSON.stringify(frame)), false);
+  }
+
+  take(): ServerFrame[] {
+    return this.received.splice(0);
+  }
+}
+
+export interface SimOptions {
+  readonly limits?: Partial<Limits>;
+  readonly history?: { readonly count: number; readonly bytes: number; readonly ageMs: number };
+  readonly bus?: (clock: Clock) => Bus;
+}
+
+/** A whole node without sockets, with a clock and a loop that the test turns by hand. */
+export class SimNode {
+  now = 1_700_000_000_000;
+  readonly tally = new Tally();
+  readonly sockets = new Set<SimSocket>();
+  readonly bus: Bus;
+  readonly hub: Hub;
+  #deferred: (() => void)[] = [];
+  #ids = 0;
+
+  constructor(options: SimOptions = {}) {
+    const clock: Clock = { now: () => this.now };
+    const limits: Limits = { ...LIMITS, ...options.limits };
+    this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
+    const history = options.history ?? { count: 200, bytes: 4_194_304, ageMs: 600_000 };
+    this.hub = new Hub({
+      node: {
+        serverId: 'sim',
+        region: 'test',
+        version: '0',
+        heartbeatSeconds: 24,
+        reconnect: { minMs: 1, maxMs: 2 },
+      },
+      limits,
+      policies: [
+        { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip' },
+        { match: '**', matches: compilePattern('**'), overflow: 'backfill', history },
+      ],
+      bus: this.bus,
+      fanout: this.#fanout(),
+      verifier: NO_TOKENS,
+      clock,
+      defer: (task) => void this.#deferred.push(task),
+      tally: this.tally,
+      log: QUIET,
+      newId: () => `s${++this.#ids}`,
+    });
+  }
+
+  connect(user: string, overrides: Partial<Identity> = {}): SimSocket {
+    const socket = new SimSocket('json', (data) => JSON.parse(data as string));
+    const identity: Identity = {
+      user,
+      tenant: 'default',
+      rooms: [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }],
+      ...overrides,
+    };
+    this.sockets.add(socket);
+    socket.peer = this.hub.connect(socket, identity);
+    return socket;
+  }
+
+  /** Ends this turn of the loop: runs what was deferred, not what that defers. */
+  turn(): void {
+    const tasks = this.#deferred;
+    this.#deferred = [];
+    for (const task of tasks) task();
+  }
+
+  get busy(): boolean {
+    return this.#deferred.length > 0;
+  }
+
+  settle(): void {
+    for (let turns = 0; this.busy; turns++) {
+      if (turns > 10_000) throw new Error('the node never comes to rest');
+      this.turn();
+    }
+  }
+
+  #fanout(): Fanout {
+    const send = (topic: string, data: string | Uint8Array, skip?: Connection) => {
+      for (const socket of this.sockets) if (socket !== skip && socket.topics.has(topic)) socket.send(data);
+    };
+    return {
+      publish: (topic, data) => send(topic, data),
+      publishExcept: (skip, topic, data) => send(topic, data, skip),
+    };
+  }
+}
+
+const NO_TOKENS: TokenVerifier = {
+  known: () => ({ ok: false, code: 'unauthorized', reason: 'no tokens here' }),
+  verify: async () => ({ ok: false, code: 'unauthorized', reason: 'no tokens here' }),
+};
