@@ -26,7 +26,7 @@ export function clientFrame(payload, opcode = TEXT) {
   if (size > 0xffff) throw new RangeError('the load generator sends no frame over 64 KiB');
   const head = Buffer.alloc(size < 126 ? 6 : 8);
   head[0] = 0x80 | opcode;
-  head[1] = 0x80 | (size < 126 ? size : 126);
+  head[1] = 0x80 | Math.min(size, 126);
   if (size >= 126) head.writeUInt16BE(size, 2);
   return Buffer.concat([head, payload]);
 }
@@ -62,22 +62,26 @@ export class FrameWalker {
   push(chunk, end) {
     let at = 0;
     while (at < end) {
-      if (this.#left > 0) {
-        const take = Math.min(this.#left, end - at);
-        if (this.wants || this.#opcode >= CLOSE) this.#parts.push(Buffer.from(chunk.subarray(at, at + take)));
-        this.#left -= take;
-        at += take;
-        if (this.#left === 0) this.#done();
-      } else if (this.#headBytes === 0 && end - at >= 10) {
-        at += this.#begin(chunk, at);
-      } else {
-        this.#head[this.#headBytes++] = chunk[at++];
-        if (this.#headBytes >= 2 && this.#headBytes === headSize(this.#head[1])) {
-          this.#headBytes = 0;
-          this.#begin(this.#head, 0);
-        }
-      }
+      if (this.#left > 0) at += this.#payload(chunk, at, end);
+      else if (this.#headBytes === 0 && end - at >= 10) at += this.#begin(chunk, at);
+      else this.#headByte(chunk[at++]);
     }
+  }
+
+  #payload(chunk, at, end) {
+    const take = Math.min(this.#left, end - at);
+    if (this.wants || this.#opcode >= CLOSE) this.#parts.push(Buffer.from(chunk.subarray(at, at + take)));
+    this.#left -= take;
+    if (this.#left === 0) this.#done();
+    return take;
+  }
+
+  /** Near the end of a read a header may be cut anywhere. */
+  #headByte(byte) {
+    this.#head[this.#headBytes++] = byte;
+    if (this.#headBytes < 2 || this.#headBytes !== headSize(this.#head[1])) return;
+    this.#headBytes = 0;
+    this.#begin(this.#head, 0);
   }
 
   #begin(from, at) {
