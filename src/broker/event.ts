@@ -26,6 +26,9 @@ const OBJECT_BYTES = 160;
 /** What the MessagePack form costs beside its bytes: a typed array and its buffer. Measured. */
 const MSGPACK_BYTES = 200;
 
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 /**
  * One event of a room, encoded once per encoding for all its receivers, replays and history answers included.
  * The JSON text is the only copy kept: the payload is cut out of it where somebody needs it.
@@ -93,9 +96,17 @@ export class RoomEvent {
 
 /** `payload` stands last, so that the text up to it is all there is to build per event. */
 function headOf(fields: EventFields): string {
-  const place =
-    fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
-  const msgId = fields.msgId === undefined ? '' : `"msgId":${JSON.stringify(fields.msgId)},`;
-  const key = fields.key === undefined ? '' : `"key":${JSON.stringify(fields.key)},`;
-  return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${JSON.stringify(fields.from)},${msgId}${key}"payload":`;
+  const place = fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
+  const msgId = fields.msgId === undefined ? '' : `"msgId":${quoted(fields.msgId)},`;
+  const key = fields.key === undefined ? '' : `"key":${quoted(fields.key)},`;
+  return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${quoted(fields.from)},${msgId}${key}"payload":`;
+}
+
+/** As JSON.stringify, which takes five times as long for the ids that nearly everybody uses. */
+function quoted(text: string): string {
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x20 || code > 0x7e || code === QUOTE || code === BACKSLASH) return JSON.stringify(text);
+  }
+  return `"${text}"`;
 }
