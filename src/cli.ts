@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+/** The `carillon` command. */
+import process from 'node:process';
+import { serveFlags } from './cli/serve.ts';
+import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
+import { VERSION } from './config.ts';
+import { checkConfig, configure, EXIT, refuseUsage, serve } from './main.ts';
+
+const HELP = `carillon: a WebSocket pub/sub broker
+
+  carillon serve          start a broker
+  carillon token          make a token that a client connects with
+  carillon check-config   say what is wrong with the settings, or that nothing is
+  carillon help           print this; "carillon COMMAND --help" says more
+
+First steps
+  carillon serve                                  on 127.0.0.1:8080, development mode: prints a page and a token
+  export CARILLON_JWT_SECRET=$(openssl rand -base64 48)
+  carillon serve                                  the same with a key of your own
+  carillon token --sub alice                      a token for alice, everything allowed, one hour
+  wscat -c ws://127.0.0.1:8080/connect -s chat.v1 -H "Authorization: Bearer $(carillon token --sub alice)"
+  carillon check-config --config carillon.yaml
+
+Settings come from a YAML file (--config FILE or CARILLON_CONFIG) and from the environment.
+Exit codes: 0 fine, 1 failed, 64 wrong usage, 78 wrong configuration.
+`;
+
+const CHECK_HELP = `carillon check-config [--config FILE]: read the settings as a start would, files of keys included
+
+Exit codes: 0 good, 78 not good; each problem names its key, value, what is expected and a fix.
+`;
+
+type Command = (args: readonly string[]) => Promise<void> | void;
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ['serve', serve],
+  ['token', token],
+  ['check-config', check],
+  ['help', () => void process.stdout.write(HELP)],
+  ['--help', () => void process.stdout.write(HELP)],
+  ['-h', () => void process.stdout.write(HELP)],
+  ['version', () => void process.stdout.write(`${VERSION}\n`)],
+  ['--version', () => void process.stdout.write(`${VERSION}\n`)],
+]);
+
+async function token(args: readonly string[]): Promise<void> {
+  const read = tokenFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, TOKEN_HELP);
+  if (read.flags.help) return void process.stdout.write(TOKEN_HELP);
+  const ownKey = bringsKey(read.flags);
+  const loaded = ownKey ? undefined : await configure(read.flags.values.config);
+  if (loaded === undefined && !ownKey) return;
+  const made = await makeToken(read.flags, loaded?.config, Date.now());
+  if (made.ok) return void process.stdout.write(`${made.token}\n`);
+  if (made.kind === 'usage') return refuseUsage(made.reason, 'See: carillon token --help\n');
+  process.stderr.write(`carillon: ${made.reason}\n`);
+  process.exitCode = EXIT.config;
+}
+
+async function check(args: readonly string[]): Promise<void> {
+  const read = serveFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, CHECK_HELP);
+  if (read.flags.help) return void process.stdout.write(CHECK_HELP);
+  await checkConfig(read.flags.config);
+}
+
+async function main([name, ...args]: readonly string[]): Promise<void> {
+  const command = COMMANDS.get(name ?? 'help');
+  if (command === undefined) return refuseUsage(`there is no command ${name}`, HELP);
+  await command(args);
+}
+
+await main(process.argv.slice(2));

@@ -1,0 +1,141 @@
+/** The process: flags, signals, exit codes. stdout carries JSON log lines only; what is for people goes to stderr. */
+import { randomBytes } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import { type App, createApp } from './app.ts';
+import { type DevelopmentKey, developmentKey } from './auth/development.ts';
+import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
+import { reportProblems } from './config/report.ts';
+import { type Config, loadConfig, VERSION } from './config.ts';
+import { createLog } from './ops/log.ts';
+import { maxDescriptors } from './ops/process.ts';
+
+/** sysexits.h */
+export const EXIT = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
+
+/** Longer than any drain takes: something hangs, and an orchestrator would send SIGKILL soon. */
+const SHUTDOWN_SLACK_MS = 5000;
+/** Ctrl-C under `npm start` arrives twice, from the terminal and from npm: that is one wish, not two. */
+const SAME_INTERRUPT_MS = 250;
+
+export interface Loaded {
+  readonly config: Config;
+  readonly warnings: readonly string[];
+}
+
+/** The settings; or undefined, with the problems told and the exit code set. */
+export async function configure(file: string | undefined): Promise<Loaded | undefined> {
+  const loaded = loadConfig({
+    env: process.env,
+    openFiles: await maxDescriptors(),
+    ...(file === undefined ? {} : { file }),
+  });
+  if (loaded.ok) return loaded;
+  process.stderr.write(reportProblems(loaded.problems));
+  process.exitCode = EXIT.config;
+  return undefined;
+}
+
+export async function checkConfig(file: string | undefined): Promise<void> {
+  const loaded = await configure(file);
+  if (loaded === undefined) return;
+  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);
+  process.stdout.write('The configuration is good.\n');
+}
+
+export function refuseUsage(reason: string, help: string): void {
+  process.stderr.write(`carillon: ${reason}\n\n${help}`);
+  process.exitCode = EXIT.usage;
+}
+
+/** `node dist/main.js` and `carillon serve`. */
+export async function serve(args: readonly string[]): Promise<void> {
+  const read = serveFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, SERVE_HELP);
+  const { flags } = read;
+  if (flags.help) return void process.stdout.write(SERVE_HELP);
+  if (flags.version) return void process.stdout.write(`${VERSION}\n`);
+  if (flags.checkConfig) return checkConfig(flags.config);
+  const loaded = await configure(flags.config);
+  if (loaded !== undefined) await run(loaded);
+}
+
+async function run({ config, warnings }: Loaded): Promise<void> {
+  const log = createLog(config.log.level);
+  failOnBugs(log);
+  for (const warning of warnings) log.warn({}, warning);
+  try {
+    const development = config.development ? developmentKey(randomBytes(32), Date.now) : undefined;
+    const app = await createApp(withKey(config, development), log, development);
+    stopOnSignals(app, config, log);
+    const addresses = await app.listen();
+    // Whoever started the broker waits for this line, whatever the level.
+    log.child({}, { level: 'info' }).info(addresses, 'listening');
+    if (development) await welcome(addresses.listen, development, config, log);
+  } catch (error) {
+    fail(log, error, 'the broker could not start');
+  }
+}
+
+function withKey(config: Config, development: DevelopmentKey | undefined): Config {
+  return development ? { ...config, auth: { ...config.auth, keys: [development.key] } } : config;
+}
+
+async function welcome(
+  listen: string,
+  development: DevelopmentKey,
+  config: Config,
+  log: Logger,
+): Promise<void> {
+  log.warn({}, 'DEVELOPMENT MODE: no key is configured, one was made for this run; tokens end with it');
+  process.stderr.write(developmentNotice(listen, await development.mint('you'), config.page.enabled));
+}
+
+function failOnBugs(log: Logger): void {
+  process.on('uncaughtException', (error) => fail(log, error, 'uncaught exception'));
+  process.on('unhandledRejection', (error) => fail(log, error, 'unhandled rejection'));
+}
+
+/** pino writes what is waiting when it logs `fatal`. */
+function fail(log: Logger, error: unknown, message: string): never {
+  log.fatal({ err: error }, message);
+  process.exit(EXIT.failed);
+}
+
+/** SIGTERM takes the time that clients need, SIGINT is a person waiting; a second one means now. */
+function stopOnSignals(app: App, config: Config, log: Logger): void {
+  let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
+  const onSignal = (signal: NodeJS.Signals) => {
+    const at = performance.now();
+    if (first === undefined) {
+      first = { signal, at };
+      stop(app, config, log, signal).catch((error: unknown) => fail(log, error, 'the shutdown failed'));
+      return;
+    }
+    if (signal === 'SIGINT' && first.signal === 'SIGINT' && at - first.at < SAME_INTERRUPT_MS) return;
+    log.warn({ signal }, 'second signal: ended at once');
+    process.exit(EXIT.failed);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+async function stop(app: App, config: Config, log: Logger, signal: NodeJS.Signals): Promise<void> {
+  log.info({ signal }, 'stopping');
+  const late = () => fail(log, new Error('the deadline of the shutdown has passed'), 'the shutdown hangs');
+  setTimeout(late, config.drain.deadlineMs + SHUTDOWN_SLACK_MS).unref();
+  await app.drain({ fast: signal === 'SIGINT', reason: 'shutdown' });
+  await app.close();
+  log.info({}, 'stopped');
+  process.exit(EXIT.ok);
+}
+
+/** Also imported by cli.ts, which must not start a broker of its own. */
+function isProgram(): boolean {
+  const started = process.argv[1];
+  return started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url);
+}
+
+if (isProgram()) await serve(process.argv.slice(2));
