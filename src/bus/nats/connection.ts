@@ -1,0 +1,132 @@
+/** One connection to NATS, kept for as long as the process runs. */
+import { readFileSync } from 'node:fs';
+import {
+  type Authenticator,
+  AuthorizationError,
+  credsAuthenticator,
+  type NatsConnection,
+  nkeyAuthenticator,
+  type Status,
+  tokenAuthenticator,
+  usernamePasswordAuthenticator,
+} from '@nats-io/nats-core';
+import { connect, type NodeConnectionOptions } from '@nats-io/transport-node';
+import type { Log } from '../../broker/ports.ts';
+import type { NatsCredentials, NatsOptions } from './options.ts';
+
+export interface LinkEvents {
+  /** Nothing that was sent in the last moments is sure to have arrived. */
+  lost(): void;
+  /** Connected again, subscriptions included. What was published meanwhile has not been heard. */
+  back(): void;
+}
+
+/** Between two attempts at the start; later the client has its own rhythm. */
+const RETRY_MS = 250;
+/** The servers tell before they go (lame duck); not all nodes should leave in the same moment. */
+const LEAVE_WITHIN_MS = 5000;
+
+/**
+ * Connects, or throws with the reason once `startTimeoutMs` is over; at once when the credentials are refused.
+ */
+export async function dial(
+  name: string,
+  inbox: string,
+  options: NatsOptions,
+  sleep: (ms: number) => Promise<void>,
+): Promise<NatsConnection> {
+  const settings = connectionOptions(name, inbox, options);
+  const until = performance.now() + options.startTimeoutMs;
+  for (;;) {
+    try {
+      return await connect(settings);
+    } catch (error) {
+      const refused = error instanceof AuthorizationError;
+      if (refused || performance.now() > until) {
+        const servers = options.servers.map(withoutSecret).join(', ');
+        throw new Error(`NATS at ${servers} cannot be reached: ${reasonOf(error)}`, { cause: error });
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+/** Tells `events` of what happens to the connection, and the log of all that matters, until it is closed. */
+export function follow(
+  connection: NatsConnection,
+  name: string,
+  log: Log,
+  events: LinkEvents,
+  random: () => number,
+): void {
+  const told = async () => {
+    for await (const status of connection.status()) tell(status);
+  };
+  const tell = (status: Status) => {
+    if (status.type === 'disconnect') {
+      log.warn({ connection: name, server: withoutSecret(status.server) }, 'connection to NATS lost');
+      events.lost();
+    } else if (status.type === 'reconnect') {
+      log.info({ connection: name, server: withoutSecret(status.server) }, 'connection to NATS is back');
+      events.back();
+    } else if (status.type === 'error') {
+      log.error({ connection: name, err: status.error }, 'NATS reports an error');
+    } else if (status.type === 'ldm') {
+      log.info(
+        { connection: name, server: withoutSecret(status.server) },
+        'the NATS server is about to end: moving',
+      );
+      setTimeout(() => void connection.reconnect(), random() * LEAVE_WITHIN_MS).unref();
+    }
+  };
+  told().catch((error: unknown) =>
+    log.error({ connection: name, err: error }, 'status of NATS is not followed any more'),
+  );
+}
+
+export function connectionOptions(name: string, inbox: string, options: NatsOptions): NodeConnectionOptions {
+  const { tls, credentials } = options;
+  const authenticator = credentials && authenticatorOf(credentials);
+  return {
+    servers: [...options.servers],
+    name,
+    inboxPrefix: inbox,
+    // A live room's event is delivered here at once and must not come back; what the stream republishes does.
+    noEcho: true,
+    noAsyncTraces: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 500,
+    reconnectJitterTLS: 500,
+    timeout: options.connectTimeoutMs,
+    pingInterval: options.pingIntervalMs,
+    maxPingOut: 2,
+    // Two refusals in a row would otherwise end reconnecting for good, a rotation of keys in between.
+    ignoreAuthErrorAbort: true,
+    ignoreClusterUpdates: !options.discover,
+    ...(authenticator !== undefined && { authenticator }),
+    ...(tls !== undefined && { tls: { ...tls } }),
+  };
+}
+
+/** The files are read at each connect, so that they can be exchanged while the process runs. */
+function authenticatorOf(credentials: NatsCredentials): Authenticator | undefined {
+  const { user, password, token, nkeySeed, nkeySeedFile, credsFile } = credentials;
+  if (credsFile !== undefined) return credsAuthenticator(() => readFileSync(credsFile));
+  if (nkeySeedFile !== undefined)
+    return nkeyAuthenticator(() => Buffer.from(readFileSync(nkeySeedFile, 'utf8').trim()));
+  if (nkeySeed !== undefined) return nkeyAuthenticator(Buffer.from(nkeySeed));
+  if (token !== undefined) return tokenAuthenticator(token);
+  return user === undefined ? undefined : usernamePasswordAuthenticator(user, password);
+}
+
+/** A server URL may hold `user:password@`. */
+export function withoutSecret(server: string): string {
+  return server.replace(/\/\/[^/@]*@/, '//');
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error && error.cause.message !== '' ? `: ${error.cause.message}` : '';
+  return `${error.message || error.name}${cause}`;
+}

@@ -1,0 +1,101 @@
+/** Subjects of NATS for rooms of Carillon, and which stream a room belongs to. */
+
+/** Left alone by `encodeURIComponent`, but with a meaning in subjects, or easily taken for one. */
+const SPECIAL = /[.!~*'()]/g;
+const PLAIN = /^[A-Za-z0-9_@:-]+$/;
+const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
+
+/**
+ * The server ends a connection over a control line of more than 4,096 bytes: one name too long would be an outage
+ * of the node. Reply subject, sizes and the API subjects around ours need their share.
+ */
+export const SUBJECT_MAX = 1024;
+
+/**
+ * Any text as one token of a subject: percent-encoded, readable in `nats sub`, reversible. Lone surrogates, which
+ * JSON can carry and `encodeURIComponent` refuses, become `%uXXXX`; the empty text `%`. Neither comes out otherwise.
+ */
+export function encodeToken(text: string): string {
+  if (PLAIN.test(text)) return text.replaceAll(':', '%3A').replaceAll('@', '%40');
+  if (text === '') return '%';
+  let token = '';
+  let from = 0;
+  for (const match of text.matchAll(LONE_SURROGATE)) {
+    token += `${encodePart(text.slice(from, match.index))}%u${match[0].charCodeAt(0).toString(16).toUpperCase()}`;
+    from = match.index + 1;
+  }
+  return token + encodePart(text.slice(from));
+}
+
+function encodePart(text: string): string {
+  return encodeURIComponent(text).replace(
+    SPECIAL,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+/** The inverse of `encodeToken`. */
+export function decodeToken(token: string): string {
+  if (token === '%') return '';
+  return token
+    .split(/(%u[0-9A-F]{4})/)
+    .map((part, at) =>
+      at % 2 === 1 ? String.fromCharCode(Number.parseInt(part.slice(2), 16)) : decodeURIComponent(part),
+    )
+    .join('');
+}
+
+/** FNV-1a, 32 bits, over the UTF-16 code units: the same on every node, and cheap. */
+export function fnv1a32(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) {
+    hash ^= text.charCodeAt(at);
+    hash = Math.imul(hash, 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+export interface RoomSubjects {
+  readonly shard: number;
+  /** Captured by the stream. Nobody subscribes to it: an election would then answer publishes with silence. */
+  readonly log: string;
+  /** What the stream republishes to, and where ephemeral events and live rooms are published. */
+  readonly live: string;
+}
+
+/** The names of one installation. */
+export class Subjects {
+  readonly prefix: string;
+  readonly shards: number;
+
+  constructor(prefix: string, shards: number) {
+    this.prefix = prefix;
+    this.shards = shards;
+  }
+
+  /** undefined: the names are too long for a subject. */
+  room(tenant: string, name: string): RoomSubjects | undefined {
+    const shard = fnv1a32(`${tenant}\0${name}`) % this.shards;
+    const tokens = `${shard}.${encodeToken(tenant)}.${encodeToken(name)}`;
+    const live = `${this.prefix}.live.${tokens}`;
+    return live.length > SUBJECT_MAX ? undefined : { shard, log: `${this.prefix}.log.${tokens}`, live };
+  }
+
+  stream(shard: number): string {
+    return `${this.prefix.toUpperCase()}_${shard}`;
+  }
+
+  /** Everything that the stream of a shard captures. */
+  logs(shard: number): string {
+    return `${this.prefix}.log.${shard}.>`;
+  }
+
+  lives(shard: number): string {
+    return `${this.prefix}.live.${shard}.>`;
+  }
+
+  /** Where answers to a node go. Two tokens, so that one permission fits all nodes of the installation. */
+  inbox(node: string): string {
+    return `_INBOX_${this.prefix}.${encodeToken(node)}`;
+  }
+}
