@@ -3,10 +3,15 @@ import { badJson, EMPTY_BATCH, frameTooLarge, NOT_A_FRAME } from './fault.ts';
 import type { ServerFrame } from './frames.ts';
 import type { DecodeLimits, Inbound } from './inbound.ts';
 import { type JsonScan, type PayloadSpan, scanJson } from './scan.ts';
-import { faultOf, validateFrame, withPayloadText } from './validate.ts';
+import { faultOf, payloadTooLarge, validateFrame, withPayloadText } from './validate.ts';
 
 const NOT_JSON = badJson('the frame is not well-formed JSON');
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+interface Source {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
 
 /**
  * Decodes what one message of a client holds. Never throws: what cannot be handled is a fault that says why.
@@ -14,13 +19,13 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
  */
 export function decodeJson(bytes: Uint8Array, limits: DecodeLimits): Inbound | Inbound[] {
   if (bytes.byteLength > limits.frameBytes) return frameTooLarge(bytes.byteLength, limits);
-  const text = utf8.decode(bytes);
-  const scan = scanJson(text, limits);
-  if ('code' in scan) return scan;
-  const parsed = parse(text);
+  const scan = scanJson(bytes, limits);
+  if (scan.type === 'fault') return scan;
+  const source = { bytes, text: utf8.decode(bytes) };
+  const parsed = parse(source.text);
   if (parsed === undefined) return NOT_JSON;
-  if (scan.type === 'object') return frameOf(parsed.value, scan.spans[0], text, limits);
-  return scan.type === 'array' ? batchOf(parsed.value, scan, text, limits) : NOT_A_FRAME;
+  if (scan.type === 'object') return frameOf(parsed.value, scan.spans[0], source, limits);
+  return scan.type === 'array' ? batchOf(parsed.value, scan, source, limits) : NOT_A_FRAME;
 }
 
 function parse(text: string): { readonly value: unknown } | undefined {
@@ -31,17 +36,30 @@ function parse(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-function batchOf(value: unknown, scan: JsonScan, text: string, limits: DecodeLimits): Inbound | Inbound[] {
+function batchOf(value: unknown, scan: JsonScan, source: Source, limits: DecodeLimits): Inbound | Inbound[] {
   if (scan.spans.length === 0) return EMPTY_BATCH;
-  return (value as unknown[]).map((each, at) => frameOf(each, scan.spans[at], text, limits));
+  return (value as unknown[]).map((each, at) => frameOf(each, scan.spans[at], source, limits));
 }
 
-function frameOf(value: unknown, span: PayloadSpan | undefined, text: string, limits: DecodeLimits): Inbound {
+function frameOf(
+  value: unknown,
+  span: PayloadSpan | undefined,
+  source: Source,
+  limits: DecodeLimits,
+): Inbound {
   if (span?.unclear !== undefined) return faultOf(value, 'bad_frame', span.unclear);
   const frame = validateFrame(value);
   if (frame.type !== 'pub') return frame;
   if (span === undefined || span.from < 0) throw new Error('a valid pub without the place of its payload');
-  return withPayloadText(frame, text.slice(span.from, span.to), limits);
+  const size = span.to - span.from;
+  return size > limits.payloadBytes
+    ? payloadTooLarge(frame, limits)
+    : withPayloadText(frame, cut(source, span));
+}
+
+function cut({ bytes, text }: Source, { from, to }: PayloadSpan): string {
+  const isAscii = text.length === bytes.length;
+  return isAscii ? text.slice(from, to) : utf8.decode(bytes.subarray(from, to));
 }
 
 export function encodeJson(frame: ServerFrame): string {

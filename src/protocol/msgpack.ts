@@ -3,7 +3,8 @@ import { Packr, RESET_BUFFER_MODE } from 'msgpackr';
 import { badJson, EMPTY_BATCH, frameTooLarge } from './fault.ts';
 import type { DecodeLimits, Inbound } from './inbound.ts';
 import { scanMsgpack } from './scan-msgpack.ts';
-import { validateFrame, withPayloadText } from './validate.ts';
+import { exceedsUtf8 } from './utf8.ts';
+import { payloadTooLarge, validateFrame, withPayloadText } from './validate.ts';
 
 const NOT_MSGPACK = badJson('the frame is not well-formed MessagePack');
 
@@ -46,7 +47,11 @@ function unpack(bytes: Uint8Array): { readonly value: unknown } | undefined {
 
 function frameOf(value: unknown, limits: DecodeLimits): Inbound {
   const frame = validateFrame(value);
-  return frame.type === 'pub' ? withPayloadText(frame, JSON.stringify(frame.payload), limits) : frame;
+  if (frame.type !== 'pub') return frame;
+  const text = JSON.stringify(frame.payload);
+  return exceedsUtf8(text, limits.payloadBytes)
+    ? payloadTooLarge(frame, limits)
+    : withPayloadText(frame, text);
 }
 
 /** The value in bytes from a trusted peer, the server; throws where they are not MessagePack. */

@@ -12,6 +12,11 @@ export function utf8Bytes(text: string): number {
   return bytes;
 }
 
+/** Whether the text has more UTF-8 bytes than that; short text is not looked at. */
+export function exceedsUtf8(text: string, limit: number): boolean {
+  return text.length > limit || (text.length * 3 > limit && utf8Bytes(text) > limit);
+}
+
 /** Whether the bytes from `from` to before `to` are UTF-8 as RFC 3629 has it: no overlong forms, no surrogates. */
 export function isUtf8(bytes: Uint8Array, from: number, to: number): boolean {
   let at = from;

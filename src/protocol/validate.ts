@@ -4,7 +4,6 @@ import { NOT_A_FRAME } from './fault.ts';
 import { type ClientFrame, OVERFLOWS, type PubFrame, type RequestId } from './frames.ts';
 import type { DecodeLimits, FrameFault, InboundPub } from './inbound.ts';
 import { isRoomName } from './room.ts';
-import { utf8Bytes } from './utf8.ts';
 
 /** The most events that a join may ask for by `{last: n}`. */
 export const SINCE_LAST_MAX = 10_000;
@@ -170,7 +169,8 @@ function isFields(value: unknown): value is Fields {
 
 /** Inherited properties are none of the frame's. */
 function own(fields: Fields, name: string): unknown {
-  return Object.hasOwn(fields, name) ? fields[name] : undefined;
+  const value = fields[name];
+  return value === undefined || Object.hasOwn(fields, name) ? value : undefined;
 }
 
 /** Takes one decoded value; a frame that passes is the value itself, fields that we do not know included. */
@@ -212,22 +212,15 @@ export function faultOf(value: unknown, code: ErrorCode, reason: string, limit?:
   return fault;
 }
 
-/** Completes a publish by its payload as JSON text, which is where the size of a payload is measured. */
-export function withPayloadText(
-  frame: PubFrame,
-  text: string,
-  limits: DecodeLimits,
-): InboundPub | FrameFault {
-  const limit = limits.payloadBytes;
-  if (text.length * 3 > limit && utf8Bytes(text) > limit) {
-    return faultOf(
-      frame,
-      'payload_too_large',
-      `the payload has more than ${limit} bytes as JSON text`,
-      limit,
-    );
-  }
+/** Completes a publish by its payload as JSON text. */
+export function withPayloadText(frame: PubFrame, text: string): InboundPub {
   const pub = frame as PubFrame & { payloadText: string };
   pub.payloadText = text;
   return pub;
+}
+
+/** The size of a payload is that of its JSON text, whatever encoding it came in. */
+export function payloadTooLarge(frame: PubFrame, limits: DecodeLimits): FrameFault {
+  const limit = limits.payloadBytes;
+  return faultOf(frame, 'payload_too_large', `the payload has more than ${limit} bytes as JSON text`, limit);
 }
