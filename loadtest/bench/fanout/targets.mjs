@@ -4,8 +4,11 @@ import { startBroker, startServer } from '../../support/process.mjs';
 import { mint } from '../../support/token.mjs';
 import { BINARY, clientFrame, TEXT } from '../../support/wire.mjs';
 
-/** Every payload starts so; the sink counts and orders events by it, whatever encoding surrounds it. */
-export const MARK = '~#';
+/**
+ * Every payload starts so; the sink counts and orders events by it, whatever encoding surrounds it. Long enough that
+ * no binary number of a MessagePack frame looks like it.
+ */
+export const MARK = '~#event#~';
 export const DIGITS = 9;
 
 /** JSON text of exactly `bytes` bytes: a string with the mark, the number of the message and filling. */
