@@ -32,7 +32,8 @@ const flag = fc.boolean();
 /** A value of the JSON data model, "__proto__" among its keys and characters of every plane in its strings. */
 export const jsonValue = fc.jsonValue({ maxDepth: 4, stringUnit: 'binary' }).map(plain);
 
-function plain<T>(value: T): T {
+/** Without what JSON does not hold: undefined, -0, infinities, prototypes. */
+export function plain<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T;
 }
 
