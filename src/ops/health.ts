@@ -1,0 +1,48 @@
+import type { BusHealth } from '../broker/ports.ts';
+
+export type Phase = 'starting' | 'serving' | 'draining';
+
+export interface Check {
+  readonly ok: boolean;
+  /** One word or figure for people. */
+  readonly detail: string;
+}
+
+export interface Readiness {
+  readonly status: 'ready' | 'starting' | 'draining' | 'overloaded';
+  readonly checks: Readonly<Record<'phase' | 'loop' | 'bus', Check>>;
+}
+
+export interface Vitals {
+  readonly phase: Phase;
+  readonly loopLagMs: number;
+  readonly loopLagLimitMs: number;
+  readonly bus: BusHealth;
+}
+
+/**
+ * Whether new connections should come to this process. The bus is shown but not asked: when it is away, it is away
+ * for all pods alike, and taking all of them out of the service would turn a degraded broker into a missing one.
+ */
+export function judge(vitals: Vitals): Readiness {
+  const loopOk = vitals.loopLagMs <= vitals.loopLagLimitMs;
+  return {
+    status: statusOf(vitals.phase, loopOk),
+    checks: {
+      phase: { ok: vitals.phase === 'serving', detail: vitals.phase },
+      loop: {
+        ok: loopOk,
+        detail: `p99 ${vitals.loopLagMs.toFixed(1)} ms, limit ${vitals.loopLagLimitMs} ms`,
+      },
+      bus: {
+        ok: vitals.bus.state === 'up',
+        detail: [vitals.bus.state, vitals.bus.detail].filter(Boolean).join(': '),
+      },
+    },
+  };
+}
+
+function statusOf(phase: Phase, loopOk: boolean): Readiness['status'] {
+  if (phase !== 'serving') return phase;
+  return loopOk ? 'ready' : 'overloaded';
+}

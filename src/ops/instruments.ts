@@ -1,0 +1,115 @@
+/** Prometheus metrics that are read when they are asked for, instead of being kept up on the hot path. */
+import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+
+const PREFIX = 'carillon_';
+
+type Read = () => number | Promise<number>;
+
+export interface HistogramReading {
+  /** Per bucket, not cumulative; one more than there are bounds. */
+  readonly counts: ArrayLike<number>;
+  readonly sum: number;
+}
+
+/** Every label has a closed set of values, all of them present from the first scrape: a rate needs its zero. */
+export class Instruments {
+  readonly #registry = new Registry();
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  has(name: string): boolean {
+    return this.#registry.getSingleMetric(PREFIX + name) !== undefined;
+  }
+
+  gauge(name: string, help: string, read: Read): void {
+    new Gauge({
+      name: PREFIX + name,
+      help,
+      registers: [this.#registry],
+      async collect() {
+        this.set(await read());
+      },
+    });
+  }
+
+  gauges<L extends string>(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Readonly<Record<L, number>>,
+  ): void {
+    new Gauge({
+      name: PREFIX + name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        for (const [key, value] of Object.entries<number>(read())) this.set({ [label]: key }, value);
+      },
+    });
+  }
+
+  /** The whole count is read each time: it only grows, so setting it anew keeps the promise of a counter. */
+  counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name: PREFIX + name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+
+  counters<L extends string>(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Readonly<Record<L, number>>,
+  ): void {
+    new Counter({
+      name: PREFIX + name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [key, value] of Object.entries<number>(read())) this.inc({ [label]: key }, value);
+      },
+    });
+  }
+
+  histogram(name: string, help: string, upperBounds: readonly number[], read: () => HistogramReading): void {
+    const full = PREFIX + name;
+    const metric = {
+      name: full,
+      get: async () => ({
+        name: full,
+        help,
+        type: 'histogram',
+        values: bucketValues(full, upperBounds, read()),
+      }),
+    };
+    // prom-client's own histogram can only be filled one observation at a time. What its registry needs of a
+    // metric is a name and this `get`, which its types do not say.
+    this.#registry.registerMetric(metric as unknown as Metric);
+  }
+}
+
+function bucketValues(name: string, upperBounds: readonly number[], reading: HistogramReading): object[] {
+  let count = 0;
+  const values: object[] = [...upperBounds, '+Inf'].map((le, at) => {
+    count += reading.counts[at] ?? 0;
+    return { metricName: `${name}_bucket`, labels: { le }, value: count };
+  });
+  values.push({ metricName: `${name}_sum`, labels: {}, value: reading.sum });
+  values.push({ metricName: `${name}_count`, labels: {}, value: count });
+  return values;
+}

@@ -1,0 +1,193 @@
+import type { Bus, BusHealth } from '../broker/ports.ts';
+import { type ClosedBy, DELIVERY_BOUNDS_MS, type Tally, type UpgradeOutcome } from '../broker/tally.ts';
+import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
+import { GAP_REASONS } from '../protocol/frames.ts';
+import { Instruments } from './instruments.ts';
+import { LoopLagMeter } from './loop.ts';
+import {
+  cpuSeconds,
+  GcMeter,
+  maxDescriptors,
+  memory,
+  nodeVersion,
+  openDescriptors,
+  startedAtSeconds,
+} from './process.ts';
+
+export interface MetricsSource {
+  readonly tally: Tally;
+  readonly bus: Pick<Bus, 'kind' | 'health'>;
+  /** Of the broker, as in server_info. */
+  readonly version: string;
+}
+
+export interface Metrics {
+  readonly contentType: string;
+  /** The Prometheus exposition. Rejects only when a source is broken. */
+  text(): Promise<string>;
+  close(): void;
+}
+
+/** All metrics of one process. Nothing is counted here: Tally, the bus and the process are read at each scrape. */
+export function createMetrics(source: MetricsSource): Metrics {
+  const instruments = new Instruments();
+  const lag = new LoopLagMeter();
+  const gc = new GcMeter();
+  describeConnections(instruments, source.tally);
+  describeTraffic(instruments, source.tally);
+  describeRooms(instruments, source.tally);
+  describeProcess(instruments, lag, gc, source.version);
+  describeBusState(instruments, source.bus);
+  return {
+    contentType: instruments.contentType,
+    text: () => {
+      describeBusFigures(instruments, source.bus);
+      return instruments.text();
+    },
+    close: () => {
+      lag.close();
+      gc.close();
+    },
+  };
+}
+
+const UPGRADE_OUTCOMES = Object.keys({
+  accepted: true,
+  bad_request: true,
+  bad_version: true,
+  bad_subprotocol: true,
+  bad_origin: true,
+  unauthorized: true,
+  token_expired: true,
+  forbidden: true,
+  too_many: true,
+  overloaded: true,
+  draining: true,
+  timeout: true,
+  aborted: true,
+  internal: true,
+} satisfies Record<UpgradeOutcome, true>);
+
+const CLOSED_BY = [
+  ...Object.keys(CLOSE_CODES),
+  ...Object.keys({ normal: true, going_away: true, abnormal: true, too_big: true } satisfies Record<
+    Exclude<ClosedBy, keyof typeof CLOSE_CODES | 'other'>,
+    true
+  >),
+];
+
+function describeConnections(instruments: Instruments, tally: Tally): void {
+  instruments.gauge('connections', 'WebSocket connections open now.', () => tally.connections);
+  instruments.counters('upgrades_total', 'Handshakes by what became of them.', 'outcome', () =>
+    overClosedSet(UPGRADE_OUTCOMES, tally.upgrades),
+  );
+  instruments.counters(
+    'closes_total',
+    'Connections closed, by reason: a close code of chat.v1, or how the socket ended.',
+    'reason',
+    () => overClosedSet([...CLOSED_BY, 'other'], tally.closes),
+  );
+  instruments.counter(
+    'slow_consumers_total',
+    'Times a connection left native delivery, because more than limits.bufferedSoftBytes was waiting for it.',
+    () => tally.slowConsumers,
+  );
+}
+
+function describeTraffic(instruments: Instruments, tally: Tally): void {
+  const count = (name: string, help: string, read: () => number): void =>
+    instruments.counter(name, help, read);
+  count('messages_received_total', 'WebSocket messages received from clients.', () => tally.messagesIn);
+  count('bytes_received_total', 'Payload bytes of the messages received.', () => tally.bytesIn);
+  count('frames_sent_total', 'Frames handed to sockets one by one or to topics.', () => tally.framesOut);
+  count('bytes_sent_total', 'Bytes handed over, times the receivers.', () => tally.bytesOut);
+  count('deliveries_total', 'Events handed over, times the receivers.', () => tally.deliveries);
+  count('published_total', 'Publishes that the bus accepted.', () => tally.published);
+  count('duplicates_total', 'Publishes answered from the dedupe window.', () => tally.duplicates);
+  count('replayed_total', 'Events sent again to joining or resuming sessions.', () => tally.replayed);
+  count('deferred_total', 'Messages that waited for a later turn of the loop.', () => tally.deferred);
+  instruments.counters('errors_total', 'Error frames sent, by code.', 'code', () =>
+    overClosedSet(Object.keys(ERROR_CODES), tally.errors),
+  );
+  instruments.counters('gaps_total', 'Gap frames sent, by reason.', 'reason', () =>
+    overClosedSet([...GAP_REASONS, 'other'], tally.gaps),
+  );
+  instruments.histogram(
+    'publish_deliver_seconds',
+    'From the bus accepting an event to its bytes being handed to the sockets of this node.',
+    DELIVERY_BOUNDS_MS.map((ms) => ms / 1000),
+    () => ({ counts: tally.deliveryCounts, sum: tally.deliverySumMs / 1000 }),
+  );
+}
+
+function describeRooms(instruments: Instruments, tally: Tally): void {
+  instruments.gauge('rooms', 'Rooms that this process holds state for.', () => tally.rooms);
+  instruments.gauge('memberships', 'Rooms joined, over all connections.', () => tally.memberships);
+}
+
+function describeProcess(instruments: Instruments, lag: LoopLagMeter, gc: GcMeter, version: string): void {
+  const node = nodeVersion();
+  instruments.gauges('build_info', 'Always 1; the label is the version of the broker.', 'version', () => ({
+    [version]: 1,
+  }));
+  instruments.gauges('node_info', 'Always 1; the label is the version of Node.', 'version', () => ({
+    [node]: 1,
+  }));
+  instruments.gauge('process_start_time_seconds', 'When the process started, since 1970.', startedAtSeconds);
+  instruments.counters('process_cpu_seconds_total', 'CPU time used.', 'mode', cpuSeconds);
+  instruments.gauges('process_memory_bytes', 'Memory in use. NaN: it cannot be read.', 'kind', memory);
+  instruments.gauge('process_open_fds', 'File descriptors open. NaN: it cannot be read.', openDescriptors);
+  instruments.gauge('process_max_fds', 'The soft limit of open file descriptors.', maxDescriptors);
+  instruments.counters(
+    'gc_seconds_total',
+    'Time in pauses of the garbage collector.',
+    'kind',
+    () => gc.seconds,
+  );
+  instruments.counters('gc_runs_total', 'Runs of the garbage collector.', 'kind', () => gc.runs);
+  instruments.gauges(
+    'loop_lag_seconds',
+    'How late timers of the event loop fired, since the scrape before this one.',
+    'stat',
+    () => {
+      const { p50Ms, p99Ms, maxMs } = lag.take();
+      return { p50: p50Ms / 1000, p99: p99Ms / 1000, max: maxMs / 1000 };
+    },
+  );
+}
+
+type BusSource = MetricsSource['bus'];
+
+function describeBusState(instruments: Instruments, bus: BusSource): void {
+  instruments.gauges(
+    'bus_state',
+    '2: up; 1: degraded; 0: down. The label is the kind of bus.',
+    'bus',
+    () => ({
+      [bus.kind]: STATE[bus.health().state],
+    }),
+  );
+}
+
+const STATE = { up: 2, degraded: 1, down: 0 } as const satisfies Record<BusHealth['state'], number>;
+
+/** A bus names its figures itself; a figure that appears later (after the first connect) is added then. */
+function describeBusFigures(instruments: Instruments, bus: BusSource): void {
+  for (const figure of Object.keys(bus.health().figures)) {
+    if (instruments.has(`bus_${figure}`)) continue;
+    const read = () => ({ [bus.kind]: bus.health().figures[figure] ?? Number.NaN });
+    const help = `${figure} of the bus; the label is its kind.`;
+    if (figure.endsWith('_total')) instruments.counters(`bus_${figure}`, help, 'bus', read);
+    else instruments.gauges(`bus_${figure}`, help, 'bus', read);
+  }
+}
+
+/** Keys that are not in the set count as `other`, where the set has it: a label can never grow by data. */
+function overClosedSet(keys: readonly string[], counts: ReadonlyMap<string, number>): Record<string, number> {
+  const row = Object.fromEntries(keys.map((key) => [key, 0]));
+  for (const [key, count] of counts) {
+    const label = key in row ? key : 'other';
+    if (label in row) row[label] = (row[label] ?? 0) + count;
+  }
+  return row;
+}
