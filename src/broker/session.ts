@@ -95,6 +95,8 @@ export class Session implements Owner, Answerable {
 
   flushAnswers(): void {
     const answers = this.#answers;
+    // Ending the session has sent them already.
+    if (answers.length === 0) return;
     this.#answers = [];
     this.sendEncoded(joinEncoded(answers, this.connection.encoding));
   }
@@ -137,7 +139,7 @@ export class Session implements Owner, Answerable {
   end(why: CloseReason, detail?: string): void {
     if (this.ended) return;
     this.ended = true;
-    if (this.#answers.length > 0) this.flushAnswers();
+    this.flushAnswers();
     this.connection.end(CLOSE_CODES[why].code, detail ?? why);
   }
 
