@@ -9,14 +9,16 @@ const LIMITS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 5_000,
   requestTimeout: 5_000,
+  // How often Node looks for requests that are over their time.
+  connectionsCheckingInterval: 1_000,
   keepAliveTimeout: 60_000,
 };
 
+/** Of a client that connects and asks nothing, or stops reading its answer; also of a handler. */
+const SILENCE_MS = 5_000;
+
 /** So that whoever opens connections here cannot use up the descriptors that clients need. */
 const CONNECTIONS = 256;
-
-/** A peer that says nothing for so long has gone; longer than the keep-alive, which is to end idle ones. */
-const SILENCE_MS = 65_000;
 
 export interface AdminAnswer {
   readonly status: number;

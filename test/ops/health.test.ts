@@ -45,19 +45,19 @@ test('recent lag sees a loop that is held, remembers it for one more window, the
   let now = 0;
   const lag = new RecentLag(() => now);
   await sleep(30);
-  for (let i = 0; i < 4; i++) {
-    block(100);
+  for (let i = 0; i < 3; i++) {
+    block(300);
     await sleep(1);
   }
   await sleep(30);
-  assert.ok(lag.p99Ms() > 60, `${lag.p99Ms()} ms`);
+  assert.ok(lag.p99Ms() > 250, `${lag.p99Ms()} ms`);
   now = 10_000;
-  assert.ok(lag.p99Ms() > 60, 'the window that ends here is still judged');
+  assert.ok(lag.p99Ms() > 250, 'the window that ends here is still judged');
   await sleep(100);
-  assert.ok(lag.p99Ms() > 60, 'and is remembered during the next one');
+  assert.ok(lag.p99Ms() > 250, 'and is remembered during the next one');
   now = 20_000;
   lag.p99Ms();
   await sleep(100);
-  assert.ok(lag.p99Ms() < 60, `${lag.p99Ms()} ms`);
+  assert.ok(lag.p99Ms() < 250, `${lag.p99Ms()} ms`);
   lag.close();
 });

@@ -18,7 +18,7 @@ interface Line {
 function capture(level: pino.LevelWithSilent = 'debug'): {
   log: pino.Logger;
   lines: () => Line[];
-  text: () => string;
+  written: () => string;
 } {
   let all = '';
   const log = createLog(level, {
