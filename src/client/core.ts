@@ -95,8 +95,9 @@ export class Core implements ConnectionOwner, MembershipHost {
     this.#open = false;
     this.#lostAt = performance.now();
     this.publisher.detached();
-    this.#requests.detached();
+    // Rooms first: a hole that was being filled is no loss, since the resume fills it.
     for (const membership of this.memberships.values()) membership.detached(dropPositions);
+    this.#requests.detached();
   }
 
   latency(rttMs: number): void {
@@ -172,9 +173,9 @@ export class Core implements ConnectionOwner, MembershipHost {
     this.#open = false;
     clearInterval(this.#sweeper);
     const why = this.#closedError();
+    for (const membership of [...this.memberships.values()]) membership.ended(error);
     this.publisher.rejectAll(why);
     this.#requests.rejectAll(why);
-    for (const membership of [...this.memberships.values()]) membership.ended(error);
   }
 
   /** Joins and requests of a new connection, in as few messages as the server takes. */

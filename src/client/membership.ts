@@ -269,9 +269,9 @@ export class Membership implements RoomBacking {
     const answer: Answer = {
       done: (page) => this.#run(this.#sequencer.page(after, page as HistoryPageFrame)),
       failed: (error) => {
-        // A lost connection has detached the sequencer: the resume fills the hole.
+        if (this.#state !== 'joined') return;
         this.#run(this.#sequencer.pageFailed(after));
-        if (error.code !== 'disconnected') this.#events.emit('error', error);
+        this.#events.emit('error', error);
       },
     };
     this.#host.send(this.#host.request(frame, answer));
