@@ -233,7 +233,7 @@ export class MemoryBus implements Bus {
     const event = eventOf(publication, now, sink !== undefined, accepted.seq, room.last);
     room.last = accepted.seq;
     this.#rooms.keep(room, event, history, now);
-    if (identity !== undefined) this.#dedupe.set(identity, accepted.seq, now);
+    if (identity !== undefined) this.#dedupe.add(identity, accepted.seq, now);
     if (sink === undefined) settle(accepted);
     else hand(sink, event, accepted, settle);
   }
