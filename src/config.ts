@@ -7,7 +7,7 @@ import { buildConfig } from './config/build.ts';
 import { checkSettings, warningsFor } from './config/checks.ts';
 import { type ParsedText, type Path, parseText, type Tree } from './config/document.ts';
 import { overlay } from './config/environment.ts';
-import { readKeys, readSetting } from './config/keys.ts';
+import { readAdminToken, readKeys, readSetting } from './config/keys.ts';
 import { located, problemsOf } from './config/problems.ts';
 import { settingsSchema } from './config/schema.ts';
 import type { ConfigInput, ConfigProblem, ConfigResult } from './config/types.ts';
@@ -30,16 +30,19 @@ export function loadConfig(input: ConfigInput): ConfigResult {
   if (!parsed.success) return refused([...environment.problems, ...problemsOf(parsed.error, tree, sourceOf)]);
 
   const settings = parsed.data;
-  const { keys, faults } = readKeys(settings.auth.keys, file ? dirname(file) : '.');
+  const base = file ? dirname(file) : '.';
+  const { keys, faults } = readKeys(settings.auth.keys, base);
+  const admin = readAdminToken(settings.admin, base);
   const machine = { openFiles: finite(input.openFiles) };
-  const found = [...faults, ...checkSettings(settings, keys, machine)];
+  const found = [...faults, ...('path' in admin ? [admin] : []), ...checkSettings(settings, keys, machine)];
   const problems = [
     ...environment.problems,
     ...found.map(({ path, ...fault }) => located(path, fault, sourceOf)),
   ];
-  if (problems.length > 0) return refused(problems);
-  const warnings = [...environment.warnings, ...warningsFor(settings, machine)];
-  return { ok: true, config: buildConfig(settings, keys, { ...machine, version: VERSION }), warnings };
+  if (problems.length > 0 || 'path' in admin) return refused(problems);
+  const warnings = [...environment.warnings, ...warningsFor(settings, admin.token, machine)];
+  const config = buildConfig(settings, { keys, ...admin }, { ...machine, version: VERSION });
+  return { ok: true, config, warnings };
 }
 
 function readText(

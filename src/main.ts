@@ -1,6 +1,6 @@
 /** The process: flags, signals, exit codes. stdout carries JSON log lines only; what is for people goes to stderr. */
 import { randomBytes } from 'node:crypto';
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -17,8 +17,6 @@ export const EXIT = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
 
 /** Longer than any drain takes: something hangs, and an orchestrator would send SIGKILL soon. */
 const SHUTDOWN_SLACK_MS = 5000;
-/** Ctrl-C under `npm start` arrives twice, from the terminal and from npm: that is one wish, not two. */
-const SAME_INTERRUPT_MS = 250;
 
 export interface Loaded {
   readonly config: Config;
@@ -106,15 +104,13 @@ function fail(log: Logger, error: unknown, message: string): never {
 
 /** SIGTERM takes the time that clients need, SIGINT is a person waiting; a second one means now. */
 function stopOnSignals(app: App, config: Config, log: Logger): void {
-  let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined;
+  let stopping = false;
   const onSignal = (signal: NodeJS.Signals) => {
-    const at = performance.now();
-    if (first === undefined) {
-      first = { signal, at };
+    if (!stopping) {
+      stopping = true;
       stop(app, config, log, signal).catch((error: unknown) => fail(log, error, 'the shutdown failed'));
       return;
     }
-    if (signal === 'SIGINT' && first.signal === 'SIGINT' && at - first.at < SAME_INTERRUPT_MS) return;
     log.warn({ signal }, 'second signal: ended at once');
     process.exit(EXIT.failed);
   };
@@ -132,10 +128,11 @@ async function stop(app: App, config: Config, log: Logger, signal: NodeJS.Signal
   process.exit(EXIT.ok);
 }
 
-/** Also imported by cli.ts, which must not start a broker of its own. */
+/** cli.ts imports this file as well and must not start a broker by that. `node dist/main` names it without its `.js`. */
 function isProgram(): boolean {
-  const started = process.argv[1];
-  return started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url);
+  const [, started = ''] = process.argv;
+  const self = fileURLToPath(import.meta.url);
+  return [started, `${started}.js`].some((path) => existsSync(path) && realpathSync(path) === self);
 }
 
 if (isProgram()) await serve(process.argv.slice(2));

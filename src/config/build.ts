@@ -11,7 +11,13 @@ export interface Surroundings extends Machine {
   readonly version: string;
 }
 
-export function buildConfig(settings: Settings, keys: readonly KeySetting[], around: Surroundings): Config {
+/** What was read from files, or stood in the settings. */
+export interface Secrets {
+  readonly keys: readonly KeySetting[];
+  readonly token?: string;
+}
+
+export function buildConfig(settings: Settings, { keys, token }: Secrets, around: Surroundings): Config {
   const { listen, missingOrigin, trustedProxies, reconnect, drain, log } = settings;
   const development = keys.length === 0;
   const ping = pingSeconds(settings.heartbeat.idleSeconds);
@@ -19,7 +25,7 @@ export function buildConfig(settings: Settings, keys: readonly KeySetting[], aro
   const config: Config = defined({
     development,
     listen,
-    admin: defined(settings.admin),
+    admin: defined({ listen: settings.admin.listen, token }),
     auth: defined({ ...settings.auth, keys }),
     origins: settings.origins?.map(plainOrigin),
     missingOrigin,

@@ -1,16 +1,9 @@
 /** What no single setting can get wrong: the settings against one another and against the machine. */
 import type { KeySetting } from '../auth/keys.ts';
-import type { Path } from './document.ts';
 import { pingSeconds } from './heartbeat.ts';
+import type { Fault } from './keys.ts';
 import type { Settings } from './schema.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';
-
-export interface Fault {
-  readonly path: Path;
-  readonly value: string;
-  readonly expected: string;
-  readonly fix?: string;
-}
 
 export interface Machine {
   readonly openFiles: number | undefined;
@@ -157,8 +150,7 @@ function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {
 }
 
 /** What works, but is worth a line in the log. */
-export function warningsFor(settings: Settings, machine: Machine): string[] {
-  const token = settings.admin.token;
+export function warningsFor(settings: Settings, token: string | undefined, machine: Machine): string[] {
   const { auth, limits } = settings;
   const found: readonly (readonly [boolean, string])[] = [
     [!limits.rates, 'limits.rates is off: rate limits and per-turn budgets are not enforced'],

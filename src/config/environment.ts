@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { closest } from './closest.ts';
 import { isTree, type Path, type Tree } from './document.ts';
+import { HIDDEN } from './keys.ts';
 import { settingsSchema } from './schema.ts';
 import type { ConfigProblem } from './types.ts';
 
@@ -183,7 +184,7 @@ function lookUp(sources: ReadonlyMap<string, string>, path: Path): string | unde
 function setTwice(name: string, other: string): ConfigProblem {
   return {
     key: name,
-    value: '(not shown)',
+    value: HIDDEN,
     expected: `one variable for one key; ${other} sets it too`,
     source: name,
   };
@@ -205,7 +206,7 @@ function unknownVariable(name: string): { problem?: ConfigProblem; warning?: str
   return {
     problem: {
       key: name,
-      value: '(not shown)',
+      value: HIDDEN,
       expected: 'a known setting',
       ...(near === undefined ? {} : { fix: `did you mean ${PREFIX}${near}?` }),
       source: name,

@@ -1,16 +1,20 @@
-/** The keys of the config with their files read, each proved usable, so that a start cannot fail later for a key. */
+/** The secrets and keys of the config with their files read, each proved usable: a start cannot fail later for one. */
 import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { importVerifyKey, type KeySetting } from '../auth/keys.ts';
 import { isTree, type Path } from './document.ts';
-import type { KeyEntry } from './schema.ts';
+import { type KeyEntry, type Settings, VISIBLE } from './schema.ts';
 
-export interface KeyFault {
+/** What is wrong with one setting, by its path. */
+export interface Fault {
   readonly path: Path;
   readonly value: string;
   readonly expected: string;
   readonly fix?: string;
 }
+
+/** In the place of a value that is, or may be, a secret. */
+export const HIDDEN = '(not shown)';
 
 const MATERIALS = ['secret', 'secretFile', 'jwk', 'publicKeyFile'] as const;
 
@@ -30,9 +34,9 @@ export function readSetting(path: string, base: string): FileText {
 export function readKeys(
   entries: readonly KeyEntry[],
   base: string,
-): { keys: KeySetting[]; faults: KeyFault[] } {
+): { keys: KeySetting[]; faults: Fault[] } {
   const keys: KeySetting[] = [];
-  const faults: KeyFault[] = [];
+  const faults: Fault[] = [];
   entries.forEach((entry, at) => {
     const path = ['auth', 'keys', at];
     const read = readKey(entry, base);
@@ -48,7 +52,7 @@ export function readKeys(
   return { keys, faults };
 }
 
-function readKey(entry: KeyEntry, base: string): KeySetting | KeyFault {
+function readKey(entry: KeyEntry, base: string): KeySetting | Fault {
   const given = MATERIALS.filter((name) => entry[name] !== undefined);
   if (given.length !== 1) {
     return {
@@ -65,13 +69,13 @@ function readKey(entry: KeyEntry, base: string): KeySetting | KeyFault {
   const fix = setting.alg === 'HS256' ? { fix: 'make one with: openssl rand -base64 48' } : {};
   return {
     path: [name],
-    value: '(not shown)',
+    value: HIDDEN,
     expected: `a key for ${setting.alg}: ${imported.reason}`,
     ...fix,
   };
 }
 
-function withMaterial(entry: KeyEntry, base: string): KeySetting | KeyFault {
+function withMaterial(entry: KeyEntry, base: string): KeySetting | Fault {
   const { kid, alg } = entry;
   if (entry.secret !== undefined) return { kid, alg, secret: entry.secret };
   if (entry.jwk !== undefined) return { kid, alg, jwk: entry.jwk };
@@ -79,17 +83,18 @@ function withMaterial(entry: KeyEntry, base: string): KeySetting | KeyFault {
   const file = entry[name] ?? '';
   const read = readSetting(file, base);
   if (!read.ok)
-    return { path: [name], value: JSON.stringify(file), expected: `a readable file (${read.code})` };
+    return { path: [name], value: shownPath(name, file), expected: `a readable file (${read.code})` };
   // Editors and `echo` end a file with a newline that is no part of the secret.
-  if (name === 'secretFile') return { kid, alg, secret: read.text.replace(/\r?\n$/, '') };
+  if (name === 'secretFile') return { kid, alg, secret: withoutNewline(read.text) };
   return publicKeyFrom(read.text, { kid, alg }, file);
 }
 
-function publicKeyFrom(
-  text: string,
-  key: Pick<KeySetting, 'kid' | 'alg'>,
-  file: string,
-): KeySetting | KeyFault {
+/** Not where people put the secret itself by mistake. */
+function shownPath(name: string, file: string): string {
+  return name === 'publicKeyFile' ? JSON.stringify(file) : HIDDEN;
+}
+
+function publicKeyFrom(text: string, key: Pick<KeySetting, 'kid' | 'alg'>, file: string): KeySetting | Fault {
   if (!text.trimStart().startsWith('{')) return { ...key, pem: text };
   try {
     const jwk: unknown = JSON.parse(text);
@@ -98,4 +103,26 @@ function publicKeyFrom(
     if (!(error instanceof SyntaxError)) throw error;
   }
   return { path: ['publicKeyFile'], value: JSON.stringify(file), expected: 'a public key, PEM or JWK' };
+}
+
+/** Editors and `echo` end a file with a newline that is no part of the secret. */
+function withoutNewline(text: string): string {
+  return text.replace(/\r?\n$/, '');
+}
+
+/** The admin token, from its file where one is named. */
+export function readAdminToken(
+  { token, tokenFile }: Settings['admin'],
+  base: string,
+): { token?: string } | Fault {
+  if (tokenFile === undefined) return token === undefined ? {} : { token };
+  const path = ['admin', 'tokenFile'];
+  const value = HIDDEN;
+  if (token !== undefined) return { path, value, expected: 'one of token and tokenFile' };
+  const read = readSetting(tokenFile, base);
+  if (!read.ok) return { path, value, expected: `a readable file (${read.code})` };
+  const text = withoutNewline(read.text);
+  return VISIBLE.test(text)
+    ? { token: text }
+    : { path, value, expected: 'a file with one line of visible ASCII characters' };
 }

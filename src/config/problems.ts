@@ -3,10 +3,10 @@ import type { z } from 'zod';
 import { closest } from './closest.ts';
 import type { Path } from './document.ts';
 import { schemaPaths } from './environment.ts';
+import { HIDDEN } from './keys.ts';
 import type { ConfigProblem } from './types.ts';
 
 const SHOWN_MAX = 80;
-const HIDDEN = '(not shown)';
 
 type SourceOf = (path: Path) => string | undefined;
 

@@ -12,7 +12,8 @@ import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;
-const VISIBLE = /^[\x21-\x7e]{1,512}$/;
+/** What can stand in a header. */
+export const VISIBLE = /^[\x21-\x7e]{1,512}$/;
 
 const pattern = () =>
   leaf('a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest', (value) =>
@@ -113,6 +114,7 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       listen: address().prefault('127.0.0.1:9090'),
       token: secretText('a text of visible ASCII characters, better 32 or more', VISIBLE).optional(),
+      tokenFile: text('the path of a file that holds the token', /^.+$/).optional(),
     })
     .prefault({}),
   auth: auth.prefault({}),
