@@ -70,6 +70,13 @@ export class CatchUps {
     if (!this.#step(catchUp)) this.#again(catchUp);
   }
 
+  /** Serves a member that has left its topic from what is kept, starting when its socket has room again. */
+  resume(member: Membership): void {
+    const { epoch, last } = member.room;
+    const nothing: ReplayPage = { ok: true, epoch, recovered: 'full', events: [], remaining: 0 };
+    this.#parked.set(member, new CatchUp(member, nothing, last));
+  }
+
   /** The socket of these members has sent some of what was waiting. */
   drained(members: Iterable<Membership>): void {
     if (this.#parked.size === 0) return;
@@ -188,6 +195,7 @@ export class CatchUps {
     this.#parts.delivery.flushRoom(room);
     room.attach(member);
     member.owner.send({ type: 'caught_up', room: room.ref.name, seq: room.last });
+    member.releaseAcks();
     return true;
   }
 }

@@ -34,6 +34,9 @@ export class Delivery implements RoomHost {
   #rooms: Room[] = [];
   #answers: Answerable[] = [];
   #scheduled = false;
+  /** Bytes handed to topics since the last flush, however many receivers they have. */
+  #published = 0;
+  #onPublished: (bytes: number) => void = () => {};
 
   constructor(fanout: Fanout, defer: Defer, clock: Clock, tally: Tally) {
     this.#fanout = fanout;
@@ -63,6 +66,11 @@ export class Delivery implements RoomHost {
       this.#fanout.publish(room.topic('msgpack'), encodeFrame(frame, 'msgpack'), 'msgpack');
   }
 
+  /** `then` runs after each flush, outside every handler, with the bytes that went to topics. */
+  whenPublished(then: (bytes: number) => void): void {
+    this.#onPublished = then;
+  }
+
   /** `flushAnswers` runs once, after the events gathered so far. */
   answerLater(answerable: Answerable): void {
     this.#answers.push(answerable);
@@ -77,6 +85,9 @@ export class Delivery implements RoomHost {
     const answers = this.#answers;
     this.#answers = [];
     for (const answerable of answers) answerable.flushAnswers();
+    const bytes = this.#published;
+    this.#published = 0;
+    this.#onPublished(bytes);
   }
 
   /** Publishes what the room has gathered. A join or leave calls this first: its boundary must be exact. */
@@ -129,6 +140,7 @@ export class Delivery implements RoomHost {
   #publishFrame(room: Room, events: readonly RoomEvent[], encoding: Encoding): void {
     const data = encodeEvents(events, encoding);
     const receivers = room[encoding];
+    this.#published += data.length;
     this.#fanout.publish(room.topic(encoding), data, encoding);
     this.#tally.framesOut += receivers;
     this.#tally.bytesOut += receivers * data.length;
@@ -142,6 +154,7 @@ export class Delivery implements RoomHost {
     for (const encoding of ['json', 'msgpack'] as const) {
       if (room[encoding] === 0) continue;
       const data = encodeEvents([event], encoding);
+      this.#published += data.length;
       const receivers = room[encoding] - (skip.connection.encoding === encoding ? 1 : 0);
       this.#fanout.publishExcept(skip.connection, room.topic(encoding), data, encoding);
       this.#tally.framesOut += receivers;

@@ -4,6 +4,7 @@ import type { PresenceNotices } from './notices.ts';
 import type { Bus, Clock, Fanout, Log, TokenVerifier } from './ports.ts';
 import type { Rooms } from './rooms.ts';
 import type { Limits, NodeIdentity } from './settings.ts';
+import type { SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 
 /** The parts of a node that commands work with; built once by the hub. */
@@ -20,4 +21,5 @@ export interface Domain {
   readonly delivery: Delivery;
   readonly catchUps: CatchUps;
   readonly notices: PresenceNotices;
+  readonly slow: SlowReaders;
 }

@@ -96,7 +96,8 @@ export class RoomEvent {
 
 /** `payload` stands last, so that the text up to it is all there is to build per event. */
 function headOf(fields: EventFields): string {
-  const place = fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
+  const place =
+    fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
   const msgId = fields.msgId === undefined ? '' : `"msgId":${quoted(fields.msgId)},`;
   const key = fields.key === undefined ? '' : `"key":${quoted(fields.key)},`;
   return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${quoted(fields.from)},${msgId}${key}"payload":`;

@@ -13,6 +13,7 @@ import type { Bus, Clock, Connection, Defer, Fanout, Identity, Log, Peer, TokenV
 import { Rooms } from './rooms.ts';
 import { Session } from './session.ts';
 import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
+import { SlowReaders } from './slow.ts';
 import { closedBy, type Tally } from './tally.ts';
 
 export interface HubParts {
@@ -52,6 +53,9 @@ export class Hub {
   constructor(parts: HubParts) {
     const { bus, fanout, clock, defer, limits, tally } = parts;
     const delivery = new Delivery(fanout, defer, clock, tally);
+    const catchUps = new CatchUps({ bus, delivery, limits, clock, defer, tally });
+    const slow = new SlowReaders({ sessions: this.#sessions, limits, delivery, catchUps, tally });
+    delivery.whenPublished((bytes) => slow.published(bytes));
     this.#domain = {
       node: parts.node,
       limits,
@@ -63,7 +67,8 @@ export class Hub {
       verifier: parts.verifier,
       delivery,
       rooms: new Rooms(parts.policies, bus, delivery, tally),
-      catchUps: new CatchUps({ bus, delivery, limits, clock, defer, tally }),
+      catchUps,
+      slow,
       notices: new PresenceNotices(fanout, delivery),
     };
     this.#newId = parts.newId;
@@ -87,7 +92,10 @@ export class Hub {
     );
     return {
       receive: (bytes, isBinary) => this.#receive(session, bytes, isBinary),
-      drained: () => this.#domain.catchUps.drained(session.rooms.values()),
+      drained: () => {
+        this.#domain.catchUps.drained(session.rooms.values());
+        this.#domain.slow.drained(session);
+      },
       closed: (code) => this.#closed(session, code),
     };
   }

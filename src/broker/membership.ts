@@ -1,4 +1,4 @@
-import type { Overflow, ServerFrame } from '../protocol/frames.ts';
+import type { AckFrame, Overflow, ServerFrame } from '../protocol/frames.ts';
 import type { Connection, Fault, Identity } from './ports.ts';
 import type { Room, RoomMember } from './room.ts';
 
@@ -7,9 +7,15 @@ export interface Owner {
   readonly connection: Connection;
   readonly identity: Identity;
   send(frame: ServerFrame): void;
+  /** After the events of this turn. */
+  answer(frame: ServerFrame): void;
   /** Ends the membership without being asked by the client. */
   expel(membership: Membership, fault: Fault): void;
+  /** Ends the session with 4102. */
+  endSlow(): void;
 }
+
+const HELD_ACKS = 1000;
 
 /** One session in one room. */
 export class Membership implements RoomMember {
@@ -20,6 +26,8 @@ export class Membership implements RoomMember {
   at = -1;
   native = false;
   present = false;
+  /** Acks of own publishes whose events the member has yet to be sent by a catch-up. */
+  #held: AckFrame[] | undefined;
 
   constructor(owner: Owner, room: Room, overflow: Overflow, watches: boolean) {
     this.owner = owner;
@@ -42,6 +50,25 @@ export class Membership implements RoomMember {
 
   get left(): boolean {
     return this.at < 0;
+  }
+
+  /** The ack of an own publish: not before its event (chat.v1, clause 5.2), so it waits while a catch-up runs. */
+  acknowledge(ack: AckFrame): void {
+    if (this.native || this.left) {
+      this.owner.answer(ack);
+      return;
+    }
+    this.#held ??= [];
+    this.#held.push(ack);
+    // Who publishes so much without reading holds memory here that nothing else bounds.
+    if (this.#held.length > HELD_ACKS) this.owner.endSlow();
+  }
+
+  /** The catch-up is over, or the membership. */
+  releaseAcks(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held !== undefined) for (const ack of held) this.owner.answer(ack);
   }
 
   evicted(fault: Fault): void {

@@ -1,5 +1,6 @@
 import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
 import type { RoomEvent } from './event.ts';
+import type { Latest } from './latest.ts';
 import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
 import type { PresenceView } from './presence.ts';
 
@@ -48,6 +49,7 @@ export class Room implements RoomSink {
   pending: RoomEvent[] | undefined;
   pendingBytes = 0;
   presence: PresenceView | undefined;
+  latest: Latest | undefined;
   #opening: Opened[] | undefined = [];
 
   constructor(ref: RoomRef, number: number, host: RoomHost) {
@@ -121,8 +123,12 @@ export class Room implements RoomSink {
   }
 
   event(event: RoomEvent): void {
-    if (!event.ephemeral) this.last = event.seq;
+    if (!event.ephemeral) {
+      this.last = event.seq;
+      this.latest?.add(event);
+    }
     if (this.json + this.msgpack > 0) this.#host.gathered(this, event);
+    else event.skip?.placed();
   }
 
   gap(from: number, to: number, reason: GapReason): void {

@@ -125,11 +125,13 @@ export class Session implements Owner, Answerable {
 
   /** Takes the session out of a room, at an exact place in the room's order. */
   drop(membership: Membership): void {
-    const { delivery, rooms, catchUps, notices, tally } = this.#domain;
+    const { delivery, rooms, catchUps, slow, notices, tally } = this.#domain;
     const { room } = membership;
     delivery.flushRoom(room);
+    membership.releaseAcks();
     this.rooms.delete(room.ref.name);
     catchUps.stop(membership);
+    slow.stop(membership);
     room.remove(membership);
     tally.memberships--;
     notices.departed(membership);
@@ -141,6 +143,11 @@ export class Session implements Owner, Answerable {
     this.ended = true;
     this.flushAnswers();
     this.connection.end(CLOSE_CODES[why].code, detail ?? why);
+  }
+
+  endSlow(): void {
+    this.#domain.tally.slowConsumers++;
+    this.end('slow_consumer', 'reads too slowly: resume from the last position');
   }
 
   /** The socket is gone. */

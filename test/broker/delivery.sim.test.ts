@@ -4,7 +4,7 @@ import { StrictReader } from '../support/reader.ts';
 import { Rng } from '../support/rng.ts';
 import { SimNode, type SimSocket } from '../support/sim.ts';
 
-const ROOMS = ['a', 'b'];
+const ROOMS = ['a', 'b', 'live:c'];
 const SEEDS = Number(process.env['SIM_SEEDS'] ?? 150);
 const STEPS = 400;
 
@@ -25,7 +25,10 @@ class Scenario {
   constructor(seed: number) {
     this.rng = new Rng(seed);
     const history = { count: this.rng.chance(0.5) ? 5 : 200, bytes: 1 << 20, ageMs: 600_000 };
-    this.node = new SimNode({ history, limits: { catchUpBytes: 2000 } });
+    this.node = new SimNode({
+      history,
+      limits: { catchUpBytes: 2000, bufferedSoftBytes: 6000, bufferedHardBytes: 8000 },
+    });
     this.clients = Array.from({ length: 5 }, (_, at) => {
       const user = `u${at}`;
       return { user, socket: this.node.connect(user), reader: new StrictReader(), published: [] };
@@ -49,7 +52,8 @@ class Scenario {
   join(client: Client, room: string): void {
     const before = client.reader.left.get(room);
     const since = before !== undefined && this.rng.chance(0.8) ? { since: before } : {};
-    client.socket.write({ type: 'join', room, presence: this.rng.chance(0.3), ...since });
+    const overflow = this.rng.pick(['backfill', 'latest', 'skip', 'close'] as const);
+    client.socket.write({ type: 'join', room, overflow, presence: this.rng.chance(0.3), ...since });
   }
 
   publish(client: Client, room: string): void {
@@ -58,7 +62,9 @@ class Scenario {
     const echo = this.rng.chance(0.7);
     if (!echo) client.reader.expectSilent(msgId);
     if (again === undefined) client.published.push({ room, msgId });
+    const key = this.rng.chance(0.5) ? { key: this.rng.pick(['k1', 'k2']) } : {};
     client.socket.write({
+      ...key,
       type: 'pub',
       room,
       msgId,
@@ -82,6 +88,9 @@ class Scenario {
 
   read(client: Client): void {
     client.reader.read(client.socket.take());
+    if (client.socket.closedWith === undefined) return;
+    client.reader.disconnect();
+    client.socket = this.node.connect(client.user);
   }
 
   /** Lets everything come to rest, with readers that read. */
@@ -99,16 +108,25 @@ class Scenario {
 }
 
 test('every session sees each room in its one order, with every hole named', () => {
+  const met = { slow: 0, backpressure: 0, retention: 0, replayed: 0, duplicates: 0 };
   for (let seed = 1; seed <= SEEDS; seed++) {
     const scenario = new Scenario(seed);
     try {
       for (let step = 0; step < STEPS; step++) scenario.step();
       scenario.rest();
       check(scenario);
+      const { tally } = scenario.node;
+      met.slow += tally.slowConsumers;
+      met.backpressure += tally.gaps.get('backpressure') ?? 0;
+      met.retention += tally.gaps.get('retention') ?? 0;
+      met.replayed += tally.replayed;
+      met.duplicates += tally.duplicates;
     } catch (error) {
-      throw new Error(`seed ${seed}`, { cause: error });
+      throw new Error(`seed ${seed}: ${error instanceof Error ? error.stack : error}`);
     }
   }
+  // What never happened was not tested.
+  for (const [what, times] of Object.entries(met)) assert.ok(times > SEEDS, `${what}: ${times} times`);
 });
 
 function check({ clients, node }: Scenario): void {

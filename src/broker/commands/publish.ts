@@ -4,6 +4,7 @@ import { ECHO_ROOM } from '../../protocol/room.ts';
 import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
+import type { Membership } from '../membership.ts';
 import type { Accepted, Connection, Fault, Skip } from '../ports.ts';
 import { fault, type Session } from '../session.ts';
 
@@ -41,8 +42,14 @@ function settle(
   else domain.tally.published++;
   const ack = ackFrame(frame, outcome);
   // A duplicate has no event of its own to wait for.
-  if (held === undefined || outcome.duplicate) session.answer(ack);
-  else held.accepted(ack);
+  if (held !== undefined && !outcome.duplicate) held.accepted(ack);
+  else acknowledge(session, ack);
+}
+
+function acknowledge(session: Session, ack: AckFrame): void {
+  const member = session.rooms.get(ack.room);
+  if (member === undefined) session.answer(ack);
+  else member.acknowledge(ack);
 }
 
 /** The probe: straight back to its publisher, through the same encoder as any event. */
@@ -77,11 +84,13 @@ function ackFrame(frame: InboundPub, outcome: Accepted | undefined): AckFrame {
  */
 class HeldAck implements Skip {
   readonly #session: Session;
+  readonly #member: Membership;
   #ack: AckFrame | undefined;
   #placed = false;
 
-  constructor(session: Session) {
+  constructor(session: Session, member: Membership) {
     this.#session = session;
+    this.#member = member;
   }
 
   get connection(): Connection {
@@ -90,17 +99,24 @@ class HeldAck implements Skip {
 
   accepted(ack: AckFrame): void {
     this.#ack = ack;
-    if (this.#placed) this.#session.send(ack);
+    // Who has left meanwhile is not waited for: the event may have passed without reaching the room.
+    if (this.#placed || this.#member.left) this.#send(ack);
   }
 
   placed(): void {
     this.#placed = true;
-    if (this.#ack !== undefined) this.#session.send(this.#ack);
+    if (this.#ack !== undefined) this.#send(this.#ack);
+  }
+
+  #send(ack: AckFrame): void {
+    if (this.#member.native) this.#session.send(ack);
+    else acknowledge(this.#session, ack);
   }
 }
 
 /** Only who would get the event natively has to be skipped. */
 function heldAck(session: Session, frame: InboundPub): HeldAck | undefined {
   if (frame.echo !== false) return undefined;
-  return session.rooms.get(frame.room)?.native === true ? new HeldAck(session) : undefined;
+  const member = session.rooms.get(frame.room);
+  return member?.native === true ? new HeldAck(session, member) : undefined;
 }
