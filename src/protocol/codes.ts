@@ -11,7 +11,10 @@ interface ErrorRow {
 
 export const ERROR_CODES = {
   bad_json: { meaning: 'the frame is not well-formed JSON or MessagePack', retry: false },
-  bad_frame: { meaning: 'the frame is well-formed, but a field is missing, of the wrong type or over its limit', retry: false },
+  bad_frame: {
+    meaning: 'the frame is well-formed, but a field is missing, of the wrong type or over its limit',
+    retry: false,
+  },
   bad_type: { meaning: 'the frame type is not known to this server', retry: false },
   bad_room: { meaning: 'the room name is not of the form [A-Za-z0-9_.:@-]{1,128}', retry: false },
   payload_too_large: { meaning: 'the payload is over limits.payloadBytes', retry: false },
@@ -28,7 +31,10 @@ export const ERROR_CODES = {
   rate_limited: { meaning: 'a rate limit was exceeded; retryAfterMs says when to try again', retry: true },
   quota_exceeded: { meaning: 'a quota of the tenant is used up', retry: true },
   duplicate_session: { meaning: 'the user has another session, and the policy allows one', retry: false },
-  unavailable: { meaning: 'the bus cannot take or answer this now; the outcome of a publish is unknown', retry: true },
+  unavailable: {
+    meaning: 'the bus cannot take or answer this now; the outcome of a publish is unknown',
+    retry: true,
+  },
   overloaded: { meaning: 'the node is at a limit of its own', retry: true },
   internal: { meaning: 'the server failed; the log has the cause', retry: true },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
@@ -58,7 +64,10 @@ export const CLOSE_CODES = {
   heartbeat_timeout: { code: 4104, meaning: 'nothing was received for longer than the heartbeat allows' },
   tenant_quota: { code: 4105, meaning: 'a quota of the tenant ends this connection' },
   drain: { code: 4200, meaning: 'the node is going away: come back in the given slot' },
-  token_expired: { code: 4201, meaning: 'the token reached its exp without a refresh: come back with a new one' },
+  token_expired: {
+    code: 4201,
+    meaning: 'the token reached its exp without a refresh: come back with a new one',
+  },
   state_invalidated: { code: 4203, meaning: 'positions held by the client are void: come back without them' },
 } as const satisfies Readonly<Record<string, CloseRow>>;
 

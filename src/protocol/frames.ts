@@ -3,7 +3,10 @@ import type { ErrorCode } from './codes.ts';
 
 export type Encoding = 'json' | 'msgpack';
 
-export const SUBPROTOCOLS = { 'chat.v1': 'json', 'chat.v1.msgpack': 'msgpack' } as const satisfies Record<string, Encoding>;
+export const SUBPROTOCOLS = { 'chat.v1': 'json', 'chat.v1.msgpack': 'msgpack' } as const satisfies Record<
+  string,
+  Encoding
+>;
 export type Subprotocol = keyof typeof SUBPROTOCOLS;
 
 /** A string of at most 64 characters or a uint32; the answer carries the same. */

@@ -57,6 +57,10 @@ function isClosing(code: number): boolean {
   return (code | BRACKET_TO_BRACE) === CLOSE_BRACE;
 }
 
+function isDelimiter(code: number): boolean {
+  return code === COMMA || isClosing(code);
+}
+
 /**
  * The place of the quote that ends the string opened at `open`, or the end. Looking byte by byte is the fastest for
  * short strings, the native search for long ones (five times, measured); by turns, so that escapes cannot make it slow.
@@ -205,7 +209,7 @@ class Scanner {
       if (code === QUOTE) at = closingQuote(bytes, at);
       else if (code === COLON && !this.#countKey()) return false;
       else if (isOpening(code) && ++level > this.#limits.depth) return this.#refuse(tooDeep(this.#limits));
-      else if (level === depth && (code === COMMA || isClosing(code))) {
+      else if (level === depth && isDelimiter(code)) {
         this.#at = at;
         return true;
       } else if (isClosing(code)) level--;
