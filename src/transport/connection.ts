@@ -62,9 +62,9 @@ export class UwsConnection implements Connection {
     this.#socket?.unsubscribe(topic);
   }
 
-  /** To everybody subscribed but this socket. */
-  publish(topic: string, data: string | Uint8Array): void {
-    this.#socket?.publish(topic, data, this.#binary);
+  /** To everybody subscribed but this socket. false: nobody got it, because this socket is closed or has no topics. */
+  publish(topic: string, data: string | Uint8Array, encoding: Encoding): boolean {
+    return this.#socket?.publish(topic, data, encoding === 'msgpack') ?? false;
   }
 
   end(code: number, reason: string): void {

@@ -32,7 +32,7 @@ export function isRefusal(value: Handshake | Refusal): value is Refusal {
 export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Handshake | Refusal {
   const refused = protocolRefusal(request) ?? originRefusal(request, policy);
   if (refused !== undefined) return refused;
-  const offered = splitList(request.getHeader('sec-websocket-protocol'));
+  const offered = splitList(allLines(request, 'sec-websocket-protocol'));
   const subprotocol = offered.find(isSubprotocol);
   if (subprotocol === undefined)
     return REFUSALS.badSubprotocol(
@@ -49,7 +49,7 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
     subprotocol,
     encoding: SUBPROTOCOLS[subprotocol],
     token,
-    forwardedFor: request.getHeader('x-forwarded-for'),
+    forwardedFor: allLines(request, 'x-forwarded-for'),
   };
 }
 
@@ -90,6 +90,18 @@ function credential(
 
 function isSubprotocol(name: string): name is Subprotocol {
   return Object.hasOwn(SUBPROTOCOLS, name);
+}
+
+/**
+ * A list may stand on several lines (RFC 9110, section 5.3); `getHeader` gives the first alone. For
+ * `X-Forwarded-For` behind a proxy that adds a line of its own, that is the one that the client wrote.
+ */
+function allLines(request: HttpRequest, header: string): string {
+  const lines: string[] = [];
+  request.forEach((name, value) => {
+    if (name === header) lines.push(value);
+  });
+  return lines.join(',');
 }
 
 function splitList(header: string): string[] {

@@ -1,26 +1,19 @@
-import type { Defer } from '../broker/ports.ts';
+import type { Defer, Log } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { UwsConnection } from './connection.ts';
+import { FrameQueue } from './frame-queue.ts';
 
-/** What a waiting frame costs beside its bytes. Makes a flood of tiny frames reach the limit early. */
-const ENTRY_BYTES = 128;
 /** Turns given to waiting frames may take this long together before the loop reads sockets again. */
 const TURN_MS = 4;
-
-interface Waiting {
-  readonly bytes: Uint8Array;
-  readonly isBinary: boolean;
-}
 
 /** The share of one connection in a turn of the loop. */
 class Share {
   turn = -1;
   messages = 0;
   bytes = 0;
-  queue: Waiting[] = [];
-  head = 0;
-  queued = 0;
+  controls = 0;
+  readonly queue = new FrameQueue();
 }
 
 /**
@@ -34,28 +27,42 @@ export class InboundShares {
   readonly #defer: Defer;
   readonly #tally: Tally;
   readonly #nowMs: () => number;
+  readonly #log: Log;
   readonly #shares = new WeakMap<UwsConnection, Share>();
   #backlog: UwsConnection[] = [];
   #turn = 0;
   #turning = false;
 
-  constructor(limits: Limits, defer: Defer, tally: Tally, nowMs: () => number) {
+  constructor(limits: Limits, defer: Defer, tally: Tally, nowMs: () => number, log: Log) {
     this.#limits = limits;
     this.#defer = defer;
     this.#tally = tally;
     this.#nowMs = nowMs;
+    this.#log = log;
   }
 
   receive(connection: UwsConnection, data: ArrayBuffer, isBinary: boolean): void {
     const bytes = new Uint8Array(data);
-    if (!this.#limits.rates) {
-      connection.peer?.receive(bytes, isBinary);
-      return;
-    }
+    if (!this.#limits.rates) return this.#hand(connection, bytes, isBinary);
     const share = this.#shareOf(connection);
-    if (share.queue.length === 0 && this.#spend(share, bytes.byteLength))
-      connection.peer?.receive(bytes, isBinary);
+    if (share.queue.length === 0 && this.#hasShare(share)) this.#handle(connection, share, bytes, isBinary);
     else this.#wait(connection, share, bytes, isBinary);
+  }
+
+  /**
+   * A ping or pong. uWebSockets.js answers pings by itself, whatever the share, so that a flood of them can
+   * only be ended (measured: it held the loop for 10 s).
+   */
+  control(connection: UwsConnection): void {
+    if (!this.#limits.rates) return;
+    const share = this.#shareOf(connection);
+    this.#enterTurn(share);
+    share.controls++;
+    if (share.controls > this.#limits.turnMessages)
+      connection.end(
+        4101,
+        `more than limits.turnMessages (${this.#limits.turnMessages}) pings or pongs at once`,
+      );
   }
 
   #shareOf(connection: UwsConnection): Share {
@@ -67,35 +74,48 @@ export class InboundShares {
     return share;
   }
 
+  #enterTurn(share: Share): void {
+    if (share.turn === this.#turn) return;
+    share.turn = this.#turn;
+    share.messages = 0;
+    share.bytes = 0;
+    share.controls = 0;
+    this.#endTurnLater();
+  }
+
   /** false when this turn's share is used up. */
-  #spend(share: Share, bytes: number): boolean {
-    if (share.turn !== this.#turn) {
-      share.turn = this.#turn;
-      share.messages = 0;
-      share.bytes = 0;
-      this.#endTurnLater();
-    }
-    if (share.messages >= this.#limits.turnMessages || share.bytes >= this.#limits.turnBytes) return false;
+  #hasShare(share: Share): boolean {
+    this.#enterTurn(share);
+    return share.messages < this.#limits.turnMessages && share.bytes < this.#limits.turnBytes;
+  }
+
+  #handle(connection: UwsConnection, share: Share, bytes: Uint8Array, isBinary: boolean): void {
     share.messages++;
-    share.bytes += bytes;
-    return true;
+    share.bytes += bytes.byteLength;
+    this.#hand(connection, bytes, isBinary);
+  }
+
+  /** An exception in a deferred turn would end the process: one frame's trouble must not become everybody's. */
+  #hand(connection: UwsConnection, bytes: Uint8Array, isBinary: boolean): void {
+    try {
+      connection.peer?.receive(bytes, isBinary);
+    } catch (error) {
+      this.#log.error({ err: error }, 'message failed');
+    }
   }
 
   #wait(connection: UwsConnection, share: Share, bytes: Uint8Array, isBinary: boolean): void {
     this.#tally.deferred++;
     if (share.queue.length === 0) this.#backlog.push(connection);
-    share.queued += bytes.byteLength + ENTRY_BYTES;
-    if (share.queued > this.#limits.inboundQueueBytes) {
-      share.queue = [];
-      share.head = 0;
+    share.queue.push(bytes, isBinary);
+    if (share.queue.weight > this.#limits.inboundQueueBytes) {
+      share.queue.clear();
       connection.end(
         4101,
         `more than limits.inboundQueueBytes (${this.#limits.inboundQueueBytes}) is waiting`,
       );
       return;
     }
-    // uWS takes its buffer back after the callback.
-    share.queue.push({ bytes: bytes.slice(), isBinary });
     this.#endTurnLater();
   }
 
@@ -123,16 +143,12 @@ export class InboundShares {
   /** Handles a share of what waits. true when nothing waits any more. */
   #work(connection: UwsConnection, until: number): boolean {
     const share = this.#shareOf(connection);
-    while (share.head < share.queue.length && connection.open) {
-      const { bytes, isBinary } = share.queue[share.head] as Waiting;
-      if (!this.#spend(share, bytes.byteLength) || this.#nowMs() >= until) return false;
-      share.head++;
-      share.queued -= bytes.byteLength + ENTRY_BYTES;
-      connection.peer?.receive(bytes, isBinary);
+    while (connection.open && this.#nowMs() < until && this.#hasShare(share)) {
+      const next = share.queue.shift();
+      if (next === undefined) return true;
+      this.#handle(connection, share, next.bytes, next.isBinary);
     }
-    share.queue = [];
-    share.head = 0;
-    share.queued = 0;
-    return true;
+    if (!connection.open) share.queue.clear();
+    return share.queue.length === 0;
   }
 }

@@ -2,7 +2,7 @@ import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
 import type { Connection, Defer, Fanout, Identity, Log, Peer, TokenVerifier } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
-import { problem, type WebHandler } from '../broker/web.ts';
+import type { WebAnswer, WebHandler } from '../broker/web.ts';
 import type { Encoding } from '../protocol/frames.ts';
 import type { SocketData, UwsConnection } from './connection.ts';
 import type { HandshakePolicy } from './handshake.ts';
@@ -44,7 +44,7 @@ export class Transport implements Fanout {
 
   constructor(parts: TransportParts) {
     this.#parts = parts;
-    this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs);
+    this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
     // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
     this.#app = App().ws<Admitted>('/connect', this.#behavior());
     // Room for the connections, and for plain HTTP requests beside them.
@@ -81,8 +81,9 @@ export class Transport implements Fanout {
     this.#app.publish(topic, data, encoding === 'msgpack');
   }
 
-  publishExcept(skip: Connection, topic: string, data: string | Uint8Array): void {
-    (skip as UwsConnection).publish(topic, data);
+  publishExcept(skip: Connection, topic: string, data: string | Uint8Array, encoding: Encoding): void {
+    // A publisher that has closed, or left its last topic, cannot publish; nor is it there to be skipped.
+    if (!(skip as UwsConnection).publish(topic, data, encoding)) this.publish(topic, data, encoding);
   }
 
   #behavior() {
@@ -101,6 +102,10 @@ export class Transport implements Fanout {
       open: (socket: WebSocket<Admitted>) => guarded(log, () => this.#opened(socket)),
       message: (socket: WebSocket<Admitted>, data: ArrayBuffer, isBinary: boolean) =>
         guarded(log, () => this.#shares.receive(socket.getUserData().connection, data, isBinary)),
+      ping: (socket: WebSocket<Admitted>) =>
+        guarded(log, () => this.#shares.control(socket.getUserData().connection)),
+      pong: (socket: WebSocket<Admitted>) =>
+        guarded(log, () => this.#shares.control(socket.getUserData().connection)),
       drain: (socket: WebSocket<Admitted>) =>
         guarded(log, () => socket.getUserData().connection.peer?.drained()),
       dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
@@ -117,7 +122,13 @@ export class Transport implements Fanout {
   #opened(socket: WebSocket<Admitted>): void {
     const { connection, identity } = socket.getUserData();
     connection.opened(socket);
-    connection.peer = this.#accept?.(connection, identity);
+    try {
+      connection.peer = this.#accept?.(connection, identity);
+    } catch (error) {
+      // Without a session the connection would answer nothing and, pinged by uWS, live for ever.
+      this.#parts.log.error({ err: error }, 'session failed');
+      connection.end(1011, 'the server failed');
+    }
   }
 
   /**
@@ -137,11 +148,15 @@ const NO_COMPRESSION = 0;
 /** Sockets in plain HTTP that may be open beside the WebSockets. */
 const HTTP_SOCKETS = 500;
 
-const NOT_A_HANDSHAKE = problem(
-  426,
-  'bad_request',
-  'this address takes WebSocket handshakes: GET with Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Protocol: chat.v1',
-);
+const NOT_A_HANDSHAKE: WebAnswer = {
+  status: 426,
+  headers: { 'Content-Type': 'application/json', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13' },
+  body: JSON.stringify({
+    code: 'bad_request',
+    reason:
+      'this address takes WebSocket handshakes: GET with Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Protocol: chat.v1',
+  }),
+};
 
 /** An exception here would reach uncaughtException: one connection's trouble must not become everybody's. */
 function guarded(log: Log, run: () => void): void {

@@ -64,7 +64,9 @@ export class Upgrades {
     const waiting: Waiting = { response, context, handshake, address, done: false };
     const known = this.#parts.verifier.known(handshake.token);
     if (known !== undefined) return this.#decide(waiting, known);
-    this.#verify(waiting);
+    const { pendingUpgrades } = this.#parts.limits;
+    if (this.#pending < pendingUpgrades) return this.#verify(waiting);
+    this.#refuse(response, REFUSALS.overloaded(`${pendingUpgrades} handshakes are being checked already`));
   }
 
   #fullRefusal(): Refusal | undefined {
@@ -72,8 +74,6 @@ export class Upgrades {
     if (draining()) return REFUSALS.draining('this node is going away: connect again, to another one');
     if (tally.connections >= limits.connections)
       return REFUSALS.tooMany(`this node has its limit of ${limits.connections} connections`);
-    if (this.#pending >= limits.pendingUpgrades)
-      return REFUSALS.overloaded(`${limits.pendingUpgrades} handshakes are being checked already`);
     return undefined;
   }
 
@@ -93,19 +93,29 @@ export class Upgrades {
     waiting.response.onAborted(() => {
       if (finish()) this.#parts.tally.upgrade('aborted');
     });
-    this.#parts.verifier.verify(waiting.handshake.token).then(
-      (verdict) => {
-        if (finish()) this.#decide(waiting, verdict);
-      },
-      (error: unknown) => {
-        this.#parts.log.error({ err: error }, 'token check failed');
-        if (finish()) this.#refuse(waiting.response, REFUSALS.internal('the token could not be checked'));
-      },
-    );
+    this.#check(waiting.handshake.token)
+      .then(
+        (verdict) => {
+          if (finish()) this.#decide(waiting, verdict);
+        },
+        (error: unknown) => {
+          this.#parts.log.error({ err: error }, 'token check failed');
+          if (finish()) this.#refuse(waiting.response, REFUSALS.internal('the token could not be checked'));
+        },
+      )
+      .catch((error: unknown) => this.#parts.log.error({ err: error }, 'handshake failed'));
+  }
+
+  /** A verifier that throws is one that rejects: thrown, it would leave a pending timer behind an answered response. */
+  async #check(token: string): Promise<Verdict> {
+    return this.#parts.verifier.verify(token);
   }
 
   #decide(waiting: Waiting, verdict: Verdict): void {
     if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
+    // Again: others may have come, or a drain may have begun, while the token was being checked.
+    const full = this.#fullRefusal();
+    if (full !== undefined) return this.#refuse(waiting.response, full);
     const { response, handshake, context, address } = waiting;
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address),
