@@ -1,0 +1,29 @@
+# Debian, since uWebSockets.js has no build for musl; 22, since its binaries go no further.
+ARG BASE=node:22-bookworm-slim
+
+FROM ${BASE} AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts scripts
+COPY src src
+RUN npm run build
+
+FROM ${BASE} AS modules
+WORKDIR /app
+COPY package.json package-lock.json ./
+COPY scripts/prune-native.mjs scripts/
+RUN npm ci --omit=dev --ignore-scripts && node scripts/prune-native.mjs
+
+FROM ${BASE}
+WORKDIR /app
+COPY --from=modules /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY package.json LICENSE ./
+COPY config/carillon.yaml config/
+# Nothing is written to disk: run it with a read-only root file system. Probes are HTTP, on the admin listener.
+ENV NODE_ENV=production CARILLON_LISTEN=0.0.0.0:8080 CARILLON_ADMIN_LISTEN=0.0.0.0:9090
+USER 10001:10001
+EXPOSE 8080 9090
+CMD ["node", "dist/main.js"]
