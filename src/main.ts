@@ -4,7 +4,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { type App, createApp } from './app.ts';
+import type { App } from './app.ts';
 import { type DevelopmentKey, developmentKey } from './auth/development.ts';
 import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
 import { reportProblems } from './config/report.ts';
@@ -66,6 +66,8 @@ async function run({ config, warnings }: Loaded): Promise<void> {
   for (const warning of warnings) log.warn({}, warning);
   try {
     const development = config.development ? developmentKey(randomBytes(32), Date.now) : undefined;
+    // Here, so that `carillon token` and --check-config need not load the server.
+    const { createApp } = await import('./app.ts');
     const app = await createApp(withKey(config, development), log, development);
     stopOnSignals(app, config, log);
     const addresses = await app.listen();
