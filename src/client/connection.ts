@@ -112,7 +112,7 @@ export class Connection {
   async #connect(): Promise<void> {
     if (this.#closed) return;
     this.#change({ name: 'connecting', attempt: this.#attempt });
-    const { token, encoding = 'json', connectTimeoutMs = DEFAULTS.connectTimeoutMs } = this.#options;
+    const { token, encoding = 'json' } = this.#options;
     let credential: string;
     try {
       this.#codec ??= await loadCodec(encoding);
@@ -123,11 +123,12 @@ export class Connection {
       return;
     }
     if (this.#closed) return;
-    this.#openSocket(this.#codec, credential, connectTimeoutMs);
+    this.#openSocket(this.#codec, credential);
   }
 
-  #openSocket(codec: Codec, token: string, connectTimeoutMs: number): void {
-    const parts = { url: this.#url, token, codec, webSocket: this.#webSocket, connectTimeoutMs };
+  #openSocket(codec: Codec, token: string): void {
+    const { connectTimeoutMs = DEFAULTS.connectTimeoutMs, pingMs = Number.POSITIVE_INFINITY } = this.#options;
+    const parts = { url: this.#url, token, codec, webSocket: this.#webSocket, connectTimeoutMs, pingMs };
     try {
       const socket: Socket = new Socket(parts, {
         opened: (info) => this.#opened(info),

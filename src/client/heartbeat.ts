@@ -17,19 +17,22 @@ export class Heartbeat {
   readonly #heart: Heart;
   readonly #now: Clock;
   readonly #silenceMs: number;
+  readonly #pingMs: number;
   #heardAt: number;
   #pingedAt: number | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(heart: Heart, seconds: number, now: Clock) {
+  /** Pings every `pingMs`, and at least twice per heartbeat of `seconds`. */
+  constructor(heart: Heart, seconds: number, pingMs: number, now: Clock) {
     this.#heart = heart;
     this.#now = now;
     this.#silenceMs = seconds * 2000;
+    this.#pingMs = Math.min(pingMs, this.#silenceMs / 4);
     this.#heardAt = now();
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.tick(), this.#silenceMs / 4);
+    this.#timer = setInterval(() => this.tick(), this.#pingMs);
     this.tick();
   }
 

@@ -36,6 +36,8 @@ export interface ConnectOptions {
   readonly publish?: PublishQueueOptions;
   /** Milliseconds from an attempt to `server_info`. Default 10,000. */
   readonly connectTimeoutMs?: number;
+  /** Milliseconds between measurements of the round trip. Default, and at most: half the server's heartbeat. */
+  readonly pingMs?: number;
   /** Milliseconds for history, presence and refresh, reconnects included. Default 30,000. */
   readonly requestTimeoutMs?: number;
   /** Jitter comes from here; default Math.random. */

@@ -26,6 +26,7 @@ export interface SocketParts {
   readonly codec: Codec;
   readonly webSocket: WebSocketConstructor;
   readonly connectTimeoutMs: number;
+  readonly pingMs: number;
 }
 
 /** RFC 6455: no close frame was received. */
@@ -43,6 +44,7 @@ export class Socket {
   readonly #owner: SocketOwner;
   readonly #codec: Codec;
   readonly #socket: WebSocketLike;
+  readonly #pingMs: number;
   readonly #deadline: ReturnType<typeof setTimeout>;
   #heartbeat: Heartbeat | undefined;
   #info: ServerInfoFrame | undefined;
@@ -52,6 +54,7 @@ export class Socket {
   constructor(parts: SocketParts, owner: SocketOwner) {
     this.#owner = owner;
     this.#codec = parts.codec;
+    this.#pingMs = parts.pingMs;
     // The token is no part of the URL: URLs end up in logs.
     this.#socket = new parts.webSocket(parts.url, [parts.codec.subprotocol, `bearer.${parts.token}`]);
     this.#socket.binaryType = 'arraybuffer';
@@ -120,7 +123,7 @@ export class Socket {
       ping: (ts: number) => this.send(this.#codec.encode({ type: 'ping', ts })),
       dead: () => this.close(CLOSE_CODES.heartbeat_timeout.code, 'the server fell silent', ABNORMAL),
     };
-    this.#heartbeat = new Heartbeat(heart, seconds, () => performance.now());
+    this.#heartbeat = new Heartbeat(heart, seconds, this.#pingMs, () => performance.now());
     this.#heartbeat.start();
   }
 

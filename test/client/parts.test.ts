@@ -97,7 +97,7 @@ function heartAt(seconds: number) {
   const pings: number[] = [];
   let dead = 0;
   const heart = { ping: (ts: number) => void pings.push(ts), dead: () => void dead++ };
-  const beat = new Heartbeat(heart, seconds, () => now);
+  const beat = new Heartbeat(heart, seconds, 1000, () => now);
   const tickAt = (ms: number) => {
     now = ms;
     beat.tick();

@@ -10,6 +10,7 @@ import {
   type RoomEvent,
 } from '../../src/client/index.ts';
 import { type RunningBroker, startBroker } from '../support/broker.ts';
+import { freeAddress } from '../support/port.ts';
 import { record, until } from './scripted.ts';
 
 let broker: RunningBroker;
@@ -146,4 +147,53 @@ test('refresh keeps the connection; without it the client comes back with a new 
   const exp = await ann.refresh();
   assert.ok((exp ?? 0) > Date.now() / 1000 + 3000);
   assert.equal(minted, 2);
+});
+
+test('kill -9 and a restart on the same port: what was published meanwhile arrives once', async (t) => {
+  const env = { CARILLON_LISTEN: await freeAddress() };
+  const first = await startBroker({ env });
+  const open = (sub: string) => {
+    const reconnect = { minMs: 50, maxMs: 300 };
+    const made = connect(first.url, { token: () => first.token({ sub }), webSocket: WebSocket, reconnect });
+    clients.push(made);
+    return made;
+  };
+  const [ann, bob] = [open('ann'), open('bob')];
+  const room = bob.join<number>('r');
+  const heard = record<RoomEvent<number>>((listener) => room.on('event', listener));
+  const gaps = record<Gap>((listener) => room.on('gap', listener));
+  const mine = ann.join<number>('r');
+  await Promise.all([room.whenJoined(), mine.whenJoined()]);
+  await ann.publish('r', 0);
+  await until(() => heard.length === 1, 'the first event');
+  await first.kill();
+  const away = [1, 2, 3].map((n) => ann.publish('r', n));
+  const second = await startBroker({ env });
+  t.after(() => second.stop());
+  await Promise.all(away);
+  await until(() => heard.length === 4, 'all events');
+  assert.deepEqual(
+    heard.map(({ payload }) => payload),
+    [0, 1, 2, 3],
+  );
+  assert.ok(gaps.length <= 1, 'a broker without a store begins a new epoch, which is told');
+  for (const { reason } of gaps) assert.equal(reason, 'epoch');
+});
+
+test('SIGTERM drains: the client hears the slot and comes back to the next broker', async (t) => {
+  const env = { CARILLON_LISTEN: await freeAddress() };
+  const first = await startBroker({ env });
+  const token = () => first.token({ sub: 'ann' });
+  const reconnect = { minMs: 50, maxMs: 300 };
+  const ann = connect(first.url, { token, webSocket: WebSocket, reconnect });
+  clients.push(ann);
+  const codes: string[] = [];
+  ann.on('error', ({ code }) => codes.push(code));
+  await ann.whenOpen();
+  const exit = await first.stop();
+  assert.equal(exit.code, 0);
+  const second = await startBroker({ env });
+  t.after(() => second.stop());
+  await ann.whenOpen();
+  assert.equal(codes[0], 'drain');
 });
