@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
+import { createTickets } from './auth/tickets.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { Hub } from './broker/hub.ts';
 import type { Bus, Clock, TokenVerifier } from './broker/ports.ts';
@@ -135,6 +136,8 @@ function createHub(
     defer: setImmediate,
     tally,
     log,
+    // New at each start, like the positions of the embedded bus.
+    tickets: createTickets({ secrets: [randomBytes(32)], ttlSeconds: 180 }, clock),
     newId: () => randomBytes(16).toString('base64url'),
   });
 }

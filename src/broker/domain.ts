@@ -1,13 +1,27 @@
-import type { CatchUps } from './catchup.ts';
-import type { Delivery } from './delivery.ts';
-import type { PresenceNotices } from './notices.ts';
-import type { Bus, Clock, Fanout, Log, TokenVerifier } from './ports.ts';
-import type { Rooms } from './rooms.ts';
-import type { Limits, NodeIdentity } from './settings.ts';
-import type { SlowReaders } from './slow.ts';
+import { CatchUps } from './catchup.ts';
+import { Delivery } from './delivery.ts';
+import { PresenceNotices } from './notices.ts';
+import type { Bus, Clock, Defer, Fanout, Log, TokenVerifier } from './ports.ts';
+import { Rooms } from './rooms.ts';
+import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
+import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 
-/** The parts of a node that commands work with; built once by the hub. */
+/** What a node is built from. */
+export interface DomainParts {
+  readonly node: NodeIdentity;
+  readonly limits: Limits;
+  readonly policies: readonly RoomPolicy[];
+  readonly bus: Bus;
+  readonly fanout: Fanout;
+  readonly verifier: TokenVerifier;
+  readonly clock: Clock;
+  readonly defer: Defer;
+  readonly tally: Tally;
+  readonly log: Log;
+}
+
+/** The parts of a node that commands work with. */
 export interface Domain {
   readonly node: NodeIdentity;
   readonly limits: Limits;
@@ -15,11 +29,32 @@ export interface Domain {
   readonly tally: Tally;
   readonly log: Log;
   readonly bus: Bus;
-  readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
   readonly rooms: Rooms;
   readonly delivery: Delivery;
   readonly catchUps: CatchUps;
   readonly notices: PresenceNotices;
   readonly slow: SlowReaders;
+}
+
+export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
+  const { bus, fanout, clock, defer, limits, tally } = parts;
+  const delivery = new Delivery(fanout, defer, clock, tally);
+  const catchUps = new CatchUps({ bus, delivery, limits, clock, defer, tally });
+  const slow = new SlowReaders({ sessions, limits, delivery, catchUps, tally });
+  delivery.whenPublished((bytes) => slow.published(bytes));
+  return {
+    node: parts.node,
+    limits,
+    clock,
+    tally,
+    log: parts.log,
+    bus,
+    verifier: parts.verifier,
+    rooms: new Rooms(parts.policies, bus, delivery, tally),
+    delivery,
+    catchUps,
+    notices: new PresenceNotices(fanout, delivery),
+    slow,
+  };
 }

@@ -6,6 +6,8 @@ export interface DrainPlan {
   /** Connections per second: few connections are gone sooner than the window. */
   readonly perSecond: number;
   readonly reason: string;
+  /** The ticket that the session comes back with. */
+  readonly ticketOf: (session: Session) => string | undefined;
 }
 
 /** Runs a task after some milliseconds. */
@@ -27,7 +29,8 @@ export function drainSessions(
   if (left === 0) return done();
   for (const session of sessions) {
     const slotMs = Math.round(random() * windowMs);
-    session.send({ type: 'drain', reason: plan.reason, retryAfterMs: slotMs });
+    const ticket = plan.ticketOf(session);
+    session.send({ type: 'drain', reason: plan.reason, retryAfterMs: slotMs, ...(ticket && { ticket }) });
     after(slotMs, () => {
       session.end('drain', plan.reason);
       left--;

@@ -2,31 +2,17 @@ import type { ServerInfoFrame } from '../protocol/frames.ts';
 import type { Inbound } from '../protocol/inbound.ts';
 import { decodeJson } from '../protocol/json.ts';
 import { decodeMsgpack } from '../protocol/msgpack.ts';
-import { CatchUps } from './catchup.ts';
-import { Delivery } from './delivery.ts';
 import { dispatch } from './dispatch.ts';
-import type { Domain } from './domain.ts';
+import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type After, type DrainPlan, drainSessions } from './drain.ts';
-import { Expiries } from './expiry.ts';
-import { PresenceNotices } from './notices.ts';
-import type { Bus, Clock, Connection, Defer, Fanout, Identity, Log, Peer, TokenVerifier } from './ports.ts';
-import { Rooms } from './rooms.ts';
+import type { Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
+import { type Ending, Resumptions } from './resumption.ts';
+import { Seconds } from './seconds.ts';
 import { Session } from './session.ts';
-import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
-import { SlowReaders } from './slow.ts';
-import { closedBy, type Tally } from './tally.ts';
+import { closedBy } from './tally.ts';
 
-export interface HubParts {
-  readonly node: NodeIdentity;
-  readonly limits: Limits;
-  readonly policies: readonly RoomPolicy[];
-  readonly bus: Bus;
-  readonly fanout: Fanout;
-  readonly verifier: TokenVerifier;
-  readonly clock: Clock;
-  readonly defer: Defer;
-  readonly tally: Tally;
-  readonly log: Log;
+export interface HubParts extends DomainParts {
+  readonly tickets: Tickets;
   /** A new id that nobody can guess. */
   readonly newId: () => string;
 }
@@ -40,52 +26,59 @@ const FEATURES = [
   'echo',
   'ephemeral',
   'resume',
+  'tickets',
+  'overflow',
   'msgpack',
 ] as const;
 
-/** All sessions of a node, and the parts that they work with. */
+/** All sessions of a node: how they begin, what they receive, how they end. */
 export class Hub {
   readonly #domain: Domain;
+  readonly #tickets: Tickets;
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
-  readonly #expiries: Expiries;
+  readonly #resumptions: Resumptions;
+  /** When tokens run out, and when tickets have to be renewed. */
+  readonly #expiries: Seconds<Session>;
+  readonly #renewals: Seconds<Session>;
 
   constructor(parts: HubParts) {
-    const { bus, fanout, clock, defer, limits, tally } = parts;
-    const delivery = new Delivery(fanout, defer, clock, tally);
-    const catchUps = new CatchUps({ bus, delivery, limits, clock, defer, tally });
-    const slow = new SlowReaders({ sessions: this.#sessions, limits, delivery, catchUps, tally });
-    delivery.whenPublished((bytes) => slow.published(bytes));
-    this.#domain = {
-      node: parts.node,
-      limits,
-      clock,
-      tally,
-      log: parts.log,
-      bus,
-      fanout,
-      verifier: parts.verifier,
-      delivery,
-      rooms: new Rooms(parts.policies, bus, delivery, tally),
-      catchUps,
-      slow,
-      notices: new PresenceNotices(fanout, delivery),
-    };
+    this.#domain = buildDomain(parts, this.#sessions);
+    this.#tickets = parts.tickets;
     this.#newId = parts.newId;
-    this.#expiries = new Expiries(clock.now());
+    this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
+    this.#expiries = new Seconds(parts.clock.now());
+    this.#renewals = new Seconds(parts.clock.now());
   }
 
   get size(): number {
     return this.#sessions.size;
   }
 
+  /**
+   * The identity behind a ticket. One that this node has seen used is refused; on a node that knows nothing of
+   * the session a second use within the ticket's life passes, and takes the session over.
+   */
+  openTicket(ticket: string): TicketVerdict {
+    const verdict = this.#tickets.open(ticket);
+    if (!verdict.ok) return verdict;
+    const live = this.#sessions.get(verdict.resumes.session);
+    const used =
+      this.#resumptions.used(verdict.resumes) || (live?.generation ?? 0) > verdict.resumes.generation;
+    return used ? { ok: false, code: 'unauthorized', reason: 'the ticket has been used already' } : verdict;
+  }
+
   /** The session of a new connection; the first frame it gets is `server_info`. */
-  connect(connection: Connection, identity: Identity): Peer {
-    const session = new Session(this.#newId(), connection, identity, this.#domain);
+  connect(connection: Connection, identity: Identity, resumes?: Resumption): Peer {
+    const place = resumes
+      ? { session: resumes.session, generation: resumes.generation + 1 }
+      : { session: this.#newId(), generation: 1 };
+    this.#sessions.get(place.session)?.end('replaced', 'a newer connection of this session took over');
+    const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
     this.#domain.tally.connections = this.#sessions.size;
-    this.#expiries.schedule(session);
-    session.send(this.#serverInfo(session));
+    this.#schedule(session);
+    session.send(this.#serverInfo(session, resumes && this.#resumptions.take(session.id)));
     this.#domain.log.debug(
       { session: session.id, tenant: identity.tenant, user: identity.user },
       'connected',
@@ -102,11 +95,15 @@ export class Hub {
 
   /** To be called about once a second. */
   tick(): void {
-    this.#expiries.end(this.#domain.clock.now());
+    const now = this.#domain.clock.now();
+    for (const session of this.#expiries.take(now)) session.end('token_expired');
+    for (const session of this.#renewals.take(now)) this.#renewTicket(session);
+    this.#resumptions.sweep(now);
   }
 
-  drain(plan: DrainPlan, random: () => number, after: After, done: () => void): void {
-    drainSessions([...this.#sessions.values()], plan, random, after, done);
+  drain(plan: Omit<DrainPlan, 'ticketOf'>, random: () => number, after: After, done: () => void): void {
+    const ticketOf = (session: Session) => this.#ticketOf(session);
+    drainSessions([...this.#sessions.values()], { ...plan, ticketOf }, random, after, done);
   }
 
   #receive(session: Session, bytes: Uint8Array, isBinary: boolean): void {
@@ -135,7 +132,10 @@ export class Hub {
   #dispatch(session: Session, frame: Inbound): void {
     if (session.ended) return;
     try {
-      dispatch(session, frame, this.#domain, (renewed) => this.#expiries.schedule(renewed));
+      dispatch(session, frame, this.#domain, (renewed) => {
+        this.#schedule(renewed);
+        this.#renewTicket(renewed);
+      });
     } catch (error) {
       // A broken invariant of ours must cost one request, not every connection of the node.
       this.#domain.log.error({ err: error, session: session.id, frame: frame.type }, 'frame failed');
@@ -148,16 +148,42 @@ export class Hub {
 
   #closed(session: Session, code: number): void {
     session.closed();
-    this.#expiries.cancel(session);
-    this.#sessions.delete(session.id);
+    this.#expiries.delete(session);
+    this.#renewals.delete(session);
+    // A session taken over has a newer connection under the same id.
+    if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+    this.#resumptions.ended(session.id, session.generation, {
+      ...(session.endedWith ?? { code, reason: '' }),
+      at: this.#domain.clock.now(),
+    });
     this.#domain.tally.connections = this.#sessions.size;
     this.#domain.tally.close(closedBy(code));
     const { tenant, user } = session.identity;
     this.#domain.log.debug({ session: session.id, tenant, user, code }, 'closed');
   }
 
-  #serverInfo(session: Session): ServerInfoFrame {
+  #schedule(session: Session): void {
+    const { exp } = session.identity;
+    if (exp === undefined) this.#expiries.delete(session);
+    else this.#expiries.set(session, exp);
+    // At half of its life: a client whose connection breaks has at least the other half to come back.
+    this.#renewals.set(session, this.#domain.clock.now() / 1000 + this.#tickets.ttlSeconds / 2);
+  }
+
+  #renewTicket(session: Session): void {
+    const ticket = this.#ticketOf(session);
+    if (ticket === undefined || session.ended) return;
+    session.send({ type: 'ticket', ticket, ticketTtl: this.#tickets.ttlSeconds });
+    this.#schedule(session);
+  }
+
+  #ticketOf(session: Session): string | undefined {
+    return this.#tickets.issue(session.identity, { session: session.id, generation: session.generation });
+  }
+
+  #serverInfo(session: Session, last: Ending | undefined): ServerInfoFrame {
     const { node, limits } = this.#domain;
+    const ticket = this.#ticketOf(session);
     return {
       type: 'server_info',
       serverId: node.serverId,
@@ -166,9 +192,10 @@ export class Hub {
       maxFrame: limits.frameBytes,
       heartbeat: node.heartbeatSeconds,
       session: session.id,
-      resumed: false,
+      resumed: session.generation > 1,
       user: session.identity.user,
       tenant: session.identity.tenant,
+      ...(ticket !== undefined && { ticket, ticketTtl: this.#tickets.ttlSeconds }),
       features: FEATURES,
       limits: {
         payloadBytes: limits.payloadBytes,
@@ -177,6 +204,7 @@ export class Hub {
         historyPage: limits.historyPage,
       },
       reconnect: node.reconnect,
+      ...(last !== undefined && { last }),
     };
   }
 }

@@ -222,6 +222,24 @@ export interface TokenVerifier {
   verify(token: string): Promise<Verdict>;
 }
 
+/** The place in a session's life that a ticket was made for: `generation` counts its connections. */
+export interface Resumption {
+  readonly session: string;
+  readonly generation: number;
+}
+
+export type TicketVerdict =
+  | { readonly ok: true; readonly identity: Identity; readonly resumes: Resumption }
+  | Extract<Verdict, { ok: false }>;
+
+/** Makes and opens the tickets that continue a session without its token. */
+export interface Tickets {
+  readonly ttlSeconds: number;
+  /** undefined when it would be too long for a request header. */
+  issue(identity: Identity, resumption: Resumption): string | undefined;
+  open(ticket: string): TicketVerdict;
+}
+
 // ------------------------------------------------------------------------------------------- operations
 
 /** The part of a logger that the domain uses; fields first, as pino has it. */

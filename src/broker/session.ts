@@ -6,7 +6,7 @@ import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { type Encoded, encodeFrame, joinEncoded } from './encode.ts';
 import type { Membership, Owner } from './membership.ts';
-import type { Action, Connection, Fault, Identity, RoomRef } from './ports.ts';
+import type { Action, Connection, Fault, Identity, Resumption, RoomRef } from './ports.ts';
 
 /** What an error answer refers to. */
 export interface Request {
@@ -27,6 +27,8 @@ const TARGETS_MAX = 64;
 /** The protocol state of one connection. What it does with each frame stands in commands/. */
 export class Session implements Owner, Answerable {
   readonly id: string;
+  /** Counts the connections of the session, this one included. */
+  readonly generation: number;
   readonly connection: Connection;
   readonly rooms = new Map<string, Membership>();
   readonly #domain: Domain;
@@ -38,9 +40,17 @@ export class Session implements Owner, Answerable {
   #errorsLeft: number;
   #errorsAt: number;
   ended = false;
+  /** Why this side ended it, if it did. */
+  endedWith: { readonly code: number; readonly reason: string } | undefined;
 
-  constructor(id: string, connection: Connection, identity: Identity, domain: Domain) {
-    this.id = id;
+  constructor(
+    { session, generation }: Resumption,
+    connection: Connection,
+    identity: Identity,
+    domain: Domain,
+  ) {
+    this.id = session;
+    this.generation = generation;
     this.connection = connection;
     this.#domain = domain;
     this.#identity = identity;
@@ -142,7 +152,8 @@ export class Session implements Owner, Answerable {
     if (this.ended) return;
     this.ended = true;
     this.flushAnswers();
-    this.connection.end(CLOSE_CODES[why].code, detail ?? why);
+    this.endedWith = { code: CLOSE_CODES[why].code, reason: detail ?? why };
+    this.connection.end(this.endedWith.code, this.endedWith.reason);
   }
 
   endSlow(): void {

@@ -4,12 +4,20 @@ import type { Delivery } from './delivery.ts';
 import { encodeEvent } from './encode.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
-import type { Session } from './session.ts';
+import type { Connection } from './ports.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
+/** A session, as far as its reading matters. */
+export interface Reader {
+  readonly connection: Connection;
+  readonly rooms: ReadonlyMap<string, Membership>;
+  /** Ends the session with 4102. */
+  endSlow(): void;
+}
+
 export interface SlowReaderParts {
-  readonly sessions: ReadonlyMap<string, Session>;
+  readonly sessions: ReadonlyMap<string, Reader>;
   readonly limits: Limits;
   readonly delivery: Delivery;
   readonly catchUps: CatchUps;
@@ -30,7 +38,7 @@ export class SlowReaders {
   readonly #bytesPerRound: number;
   /** Members with `skip` or `latest` that are away from their topic, and the position they left it at. */
   readonly #away = new Map<Membership, number>();
-  #round: Iterator<Session>;
+  #round: Iterator<Reader>;
   #due = 0;
 
   constructor(parts: SlowReaderParts) {
@@ -55,7 +63,7 @@ export class SlowReaders {
   }
 
   /** The session's socket has sent some of what was waiting. */
-  drained(session: Session): void {
+  drained(session: Reader): void {
     if (this.#away.size === 0 || session.connection.buffered() >= this.#parts.limits.catchUpBytes) return;
     for (const member of session.rooms.values()) {
       const from = this.#away.get(member);
@@ -68,7 +76,7 @@ export class SlowReaders {
     if (member.overflow === 'latest') member.room.latest?.release(member.room);
   }
 
-  #next(): Session | undefined {
+  #next(): Reader | undefined {
     let next = this.#round.next();
     if (next.done === true) {
       this.#round = this.#parts.sessions.values();
@@ -77,7 +85,7 @@ export class SlowReaders {
     return next.done === true ? undefined : next.value;
   }
 
-  #demote(session: Session): void {
+  #demote(session: Reader): void {
     const native = [...session.rooms.values()].filter((member) => member.native);
     if (native.length === 0) return;
     if (native.some((member) => member.overflow === 'close')) return session.endSlow();

@@ -219,6 +219,14 @@ export interface DrainFrame {
   readonly ticket?: string;
 }
 
+/** A newer ticket than the one in `server_info`, sent before that one expires. */
+export interface TicketFrame {
+  readonly type: 'ticket';
+  readonly ticket: string;
+  /** Seconds. */
+  readonly ticketTtl: number;
+}
+
 export interface PongFrame {
   readonly type: 'pong';
   readonly ts?: unknown;
@@ -250,5 +258,6 @@ export type ServerFrame =
   | HistoryPageFrame
   | RefreshedFrame
   | DrainFrame
+  | TicketFrame
   | PongFrame
   | ErrorFrame;

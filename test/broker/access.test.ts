@@ -21,11 +21,9 @@ function reference(who: Identity, action: Action, room: string): boolean {
 
 function fits(pattern: readonly string[], room: readonly string[]): boolean {
   const [first, ...rest] = pattern;
-  // `**` stands for one character or more, and characters are what follows the last `:`.
-  if (first === '**') return room.join(':').length > 0;
+  if (first === '**') return room.length > 0;
   if (first === undefined || room[0] === undefined) return first === undefined && room[0] === undefined;
-  const segment = first === '*' ? room[0].length > 0 : first === room[0];
-  return segment && fits(rest, room.slice(1));
+  return (first === '*' || first === room[0]) && fits(rest, room.slice(1));
 }
 
 const segment = fc.constantFrom('a', 'b', 'A', 'a.b', 'axb', '@alice', '@bob', '@echo', '@', '');

@@ -1,3 +1,4 @@
+import { createTickets } from '../../src/auth/tickets.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import type {
   Bus,
@@ -146,11 +147,12 @@ export class SimNode {
       defer: (task) => void this.#deferred.push(task),
       tally: this.tally,
       log: QUIET,
+      tickets: createTickets({ secrets: [new Uint8Array(32)], ttlSeconds: 180 }, clock),
       newId: () => `s${++this.#ids}`,
     });
   }
 
-  connect(user: string, overrides: Partial<Identity> = {}): SimSocket {
+  connect(user: string, overrides: Partial<Identity> = {}, ticket?: string): SimSocket {
     const socket = new SimSocket('json', (data) => JSON.parse(data as string));
     const identity: Identity = {
       user,
@@ -159,7 +161,9 @@ export class SimNode {
       ...overrides,
     };
     this.sockets.add(socket);
-    socket.peer = this.hub.connect(socket, identity);
+    const verdict = ticket === undefined ? undefined : this.hub.openTicket(ticket);
+    if (verdict?.ok === false) throw new Error(verdict.reason);
+    socket.peer = this.hub.connect(socket, verdict?.identity ?? identity, verdict?.resumes);
     return socket;
   }
 

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
+import { RoomEvent } from '../../src/broker/event.ts';
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+function heapUsed(): number {
+  gc();
+  gc();
+  const { heapUsed: heap, external } = process.memoryUsage();
+  return heap + external;
+}
+
+/** Bytes per event of what `make` gives, kept: the best of three, since the heap has other tenants. */
+function cost(make: (n: number) => RoomEvent, count: number): { measured: number; charged: number } {
+  let measured = Number.POSITIVE_INFINITY;
+  let charged = 0;
+  for (let run = 0; run < 3; run++) {
+    const events = new Array<RoomEvent>(count);
+    const before = heapUsed();
+    for (let n = 0; n < count; n++) events[n] = make(n);
+    measured = Math.min(measured, (heapUsed() - before) / count);
+    charged = events.reduce((sum, event) => sum + event.bytes, 0) / count;
+  }
+  return { measured, charged };
+}
+
+/** As the decoder hands a payload over: a slice of the text of a frame, here of a batch of other publishes. */
+function payloadIn(batch: number, text: string): string {
+  const bytes = Buffer.from(`[{"payload":${text}},"${'y'.repeat(batch)}"]`);
+  const frame = new TextDecoder().decode(bytes);
+  return frame.slice(frame.indexOf(':') + 1, frame.indexOf('}'));
+}
+
+function eventOf(payload: string, seq = 1): RoomEvent {
+  return new RoomEvent({
+    room: 'chat:general',
+    payload,
+    seq,
+    prev: seq - 1,
+    ts: 1_760_000_000_000,
+    from: 'ann',
+  });
+}
+
+test('an event keeps its own text alone, not the frame that it came in', () => {
+  const { measured } = cost((n) => eventOf(payloadIn(50_000, `"${'x'.repeat(100)}"`), n), 500);
+  assert.ok(measured < 1000, `${measured} bytes per event of 100 out of a frame of 50,000`);
+});
+
+test('bytes are what an event costs in memory', () => {
+  for (const text of ['x', 'x'.repeat(100), 'x'.repeat(3000), '好'.repeat(300)]) {
+    const plain = cost((n) => eventOf(payloadIn(10, `"${text}"`), n), 2000);
+    const ratio = plain.charged / plain.measured;
+    assert.ok(
+      ratio > 0.8 && ratio < 1.25,
+      `${text.length} characters: ${plain.charged} for ${plain.measured}`,
+    );
+  }
+  const packed = cost((n) => {
+    const event = eventOf(payloadIn(10, `[${'0.5,'.repeat(300)}1]`), n);
+    event.msgpack;
+    return event;
+  }, 2000);
+  const ratio = packed.charged / packed.measured;
+  assert.ok(ratio > 0.8 && ratio < 1.25, `with MessagePack: ${packed.charged} for ${packed.measured}`);
+});
+
+test('size is the length of the frame on the wire', () => {
+  for (const text of ['"x"', '"é"', '"好🙂"'])
+    assert.equal(eventOf(text).size, Buffer.from(eventOf(text).json).byteLength);
+});
+
+test('ids of any characters stand in the frame as JSON has them', () => {
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string(),
+    fc.constantFrom('"', '\\', '\u007f', '\u2028'),
+  );
+  fc.assert(
+    fc.property(text, text, text, (from, msgId, key) => {
+      const fields = { room: 'r', payload: '1', seq: 2, prev: 1, ts: 3, from, msgId, key };
+      const { json } = new RoomEvent(fields);
+      assert.deepEqual(JSON.parse(json), { type: 'event', ...fields, payload: 1 });
+      assert.ok(json.includes(`"from":${JSON.stringify(from)},`));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('its keeper is told of the MessagePack form once, by the bytes that it adds', () => {
+  const event = eventOf('"x"');
+  const told: number[] = [];
+  event.keeper = { grew: (bytes) => told.push(bytes) };
+  const before = event.bytes;
+  event.msgpack;
+  event.msgpack;
+  assert.deepEqual(told, [event.bytes - before]);
+});
