@@ -26,8 +26,8 @@ export function actionsOf(grant: Grant): readonly Action[] {
 
 /**
  * The rules, in order: a user's own inbox is received by that user whatever the claims say; anybody else's never is,
- * and may be published to where the claims allow it; `@echo` takes publishes from everyone; all else is the union
- * of the claims whose pattern matches.
+ * and may be published to where the claims allow it; `@echo` takes publishes from everyone and nothing else; all
+ * else is the union of the claims whose pattern matches.
  */
 export function compileAccess(identity: Identity): Access {
   const entries = compiled(identity.rooms);
@@ -36,7 +36,7 @@ export function compileAccess(identity: Identity): Access {
     const claimed = union(entries, room);
     if (room === own) return claimed | RECEIVING;
     if (isInbox(room)) return claimed & BIT.pub;
-    return room === ECHO_ROOM ? claimed | BIT.pub : claimed;
+    return room === ECHO_ROOM ? BIT.pub : claimed;
   };
   return { grantFor, may: (action, room) => allows(grantFor(room), action) };
 }

@@ -25,7 +25,7 @@ export function isInbox(room: string): boolean {
 
 /**
  * A pattern is a room name whose segments, split by `:`, may be `*` (exactly one segment) or, as the
- * last one, `**` (one or more segments).
+ * last one, `**` (one or more segments). A segment may be empty, in names as in patterns: `a:` has two.
  */
 export function isRoomPattern(pattern: unknown): pattern is string {
   if (typeof pattern !== 'string' || !PATTERN.test(pattern)) return false;
@@ -48,7 +48,7 @@ export function compilePattern(pattern: string): RoomMatcher {
 }
 
 function segmentSource(segment: string): string {
-  if (segment === '**') return '.+';
-  if (segment === '*') return '[^:]+';
+  if (segment === '**') return '.*';
+  if (segment === '*') return '[^:]*';
   return segment.replace(/[.]/g, '\\.');
 }

@@ -16,13 +16,19 @@ const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const ALLOWED = new Set(`${LETTERS}${LETTERS.toLowerCase()}0123456789_.:@-`);
 
 /** Few characters, so that rooms and patterns meet. */
-const segment = fc.string({ unit: fc.constantFrom('a', 'b', '.', '-'), minLength: 1, maxLength: 3 });
-const room = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => parts.join(':'));
+const segment = fc.string({ unit: fc.constantFrom('a', 'b', '.', '-'), maxLength: 3 });
+/** A name has at least one character: a single empty segment is none. */
+const room = fc
+  .array(segment, { minLength: 1, maxLength: 4 })
+  .map((parts) => parts.join(':'))
+  .filter((name) => name !== '');
 const patternSegments = fc.tuple(
   fc.array(fc.oneof(segment, fc.constant('*')), { maxLength: 3 }),
   fc.oneof(segment, fc.constantFrom('*', '**')),
 );
-const pattern = patternSegments.map(([front, last]) => [...front, last].join(':'));
+const pattern = patternSegments
+  .map(([front, last]) => [...front, last].join(':'))
+  .filter((text) => text !== '');
 
 /** The grammar as it is told, one segment at a time. */
 function matchesByHand([head, ...pattern]: readonly string[], [first, ...room]: readonly string[]): boolean {
@@ -110,9 +116,33 @@ test('a room made from a pattern is matched by it', () => {
     fc.property(patternSegments, fc.array(segment, { minLength: 6, maxLength: 6 }), ([front, last], fill) => {
       const parts = [...front, last];
       const room = parts.map((part, at) => (part.includes('*') ? fill[at] : part)).join(':');
+      fc.pre(room !== '');
       assert.equal(compilePattern(parts.join(':'))(room), true);
     }),
   );
+});
+
+test('C2.2 segments may be empty: * is one segment, empty or not, and ** one or more', () => {
+  const table: readonly [pattern: string, matches: readonly string[], others: readonly string[]][] = [
+    ['a:*', ['a:', 'a:b'], ['a', 'a::', 'a:b:', 'a::b', ':a']],
+    ['a:**', ['a:', 'a:b', 'a::', 'a::b', 'a:b:'], ['a', 'ab', ':a']],
+    ['*:b', [':b', 'a:b'], ['b', '::b']],
+    ['a::b', ['a::b'], ['a:b', 'a:::b', 'a:x:b']],
+    ['a:*:b', ['a::b', 'a:x:b'], ['a:b', 'a:::b']],
+    ['a:', ['a:'], ['a', 'a::']],
+    ['*', ['a'], [':', 'a:']],
+    ['*:*', [':', 'a:', ':a'], ['a', '::']],
+    ['**', [':', '::', 'a', 'a:'], []],
+    ['*:**', [':', '::', 'a:', ':a:b'], ['a']],
+  ];
+  for (const [pattern, matching, others] of table) {
+    assert.equal(isRoomPattern(pattern), true, pattern);
+    const matches = compilePattern(pattern);
+    for (const name of [...matching, ...others]) {
+      assert.equal(isRoomName(name), true, name);
+      assert.equal(matches(name), matching.includes(name), `${pattern} and ${name}`);
+    }
+  }
 });
 
 test('what is special in a regular expression is not special in a pattern', () => {
