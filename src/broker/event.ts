@@ -1,5 +1,5 @@
 import { encodeMsgpack } from '../protocol/msgpack.ts';
-import type { Skip } from './ports.ts';
+import type { Skip } from './socket.ts';
 
 export interface EventFields {
   readonly room: string;
