@@ -1,0 +1,6 @@
+// Rule 5: publishing on an App that has no WebSocket route yet.
+import * as uWS from 'uWebSockets.js';
+
+const app = uWS.App();
+app.publish('room', 'hello');
+console.log('alive');
