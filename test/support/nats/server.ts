@@ -42,6 +42,10 @@ export class NatsServer {
     return this.#child !== undefined;
   }
 
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** What it has written since its last start. */
   get log(): string {
     return this.#log;
