@@ -3,8 +3,9 @@
  * (28 us); one subscription, a map and one sweep do the same for 3.4 us.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
+import type { Env } from './env.ts';
 import { headerText, madeHeaders, statusOf } from './headers.ts';
-import type { Cancel, Timers } from './timers.ts';
+import type { Cancel } from './timers.ts';
 
 /** Why there is no answer: nobody takes the request, it took too long, or the connection broke. */
 export type NoAnswer = 'nobody' | 'timeout' | 'lost';
@@ -20,17 +21,16 @@ const SWEEP_MS = 100;
 export class Requests {
   readonly #connection: NatsConnection;
   readonly #inbox: string;
-  readonly #now: () => number;
+  readonly #ticks: () => number;
   readonly #pending = new Map<number, Pending>();
   readonly #subscription: Subscription;
   readonly #stop: Cancel;
   #last = 0;
 
-  /** `now` in milliseconds, never going back. */
-  constructor(connection: NatsConnection, inbox: string, timers: Timers, now: () => number) {
+  constructor(connection: NatsConnection, inbox: string, { timers, ticks }: Env) {
     this.#connection = connection;
     this.#inbox = `${inbox}.r.`;
-    this.#now = now;
+    this.#ticks = ticks;
     this.#subscription = connection.subscribe(`${this.#inbox}*`, {
       callback: (error, msg) => {
         if (error === null) this.#received(msg);
@@ -58,7 +58,7 @@ export class Requests {
       payload,
       headers === undefined ? { reply } : { reply, headers: madeHeaders(headers) },
     );
-    this.#pending.set(number, { answered, until: this.#now() + timeoutMs });
+    this.#pending.set(number, { answered, until: this.#ticks() + timeoutMs });
   }
 
   /** The connection broke: what is on its way may or may not have arrived, its answer will not. */
@@ -85,7 +85,7 @@ export class Requests {
   }
 
   #sweep(): void {
-    const now = this.#now();
+    const now = this.#ticks();
     for (const [number, { answered, until }] of this.#pending) {
       if (until > now) continue;
       this.#pending.delete(number);

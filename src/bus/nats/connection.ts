@@ -11,7 +11,7 @@ import {
   usernamePasswordAuthenticator,
 } from '@nats-io/nats-core';
 import { connect, type NodeConnectionOptions } from '@nats-io/transport-node';
-import type { Log } from '../../broker/ports.ts';
+import type { Env } from './env.ts';
 import type { NatsCredentials, NatsOptions } from './options.ts';
 
 export interface LinkEvents {
@@ -33,16 +33,16 @@ export async function dial(
   name: string,
   inbox: string,
   options: NatsOptions,
-  sleep: (ms: number) => Promise<void>,
+  { sleep, ticks }: Env,
 ): Promise<NatsConnection> {
   const settings = connectionOptions(name, inbox, options);
-  const until = performance.now() + options.startTimeoutMs;
+  const until = ticks() + options.startTimeoutMs;
   for (;;) {
     try {
       return await connect(settings);
     } catch (error) {
       const refused = error instanceof AuthorizationError;
-      if (refused || performance.now() > until) {
+      if (refused || ticks() > until) {
         const servers = options.servers.map(withoutSecret).join(', ');
         throw new Error(`NATS at ${servers} cannot be reached: ${reasonOf(error)}`, { cause: error });
       }
@@ -55,9 +55,8 @@ export async function dial(
 export function follow(
   connection: NatsConnection,
   name: string,
-  log: Log,
+  { log, timers, random }: Env,
   events: LinkEvents,
-  random: () => number,
 ): void {
   const told = async () => {
     for await (const status of connection.status()) tell(status);
@@ -76,7 +75,7 @@ export function follow(
         { connection: name, server: withoutSecret(status.server) },
         'the NATS server is about to end: moving',
       );
-      setTimeout(() => void connection.reconnect(), random() * LEAVE_WITHIN_MS).unref();
+      timers.after(random() * LEAVE_WITHIN_MS, () => void connection.reconnect());
     }
   };
   told().catch((error: unknown) =>

@@ -1,0 +1,151 @@
+/**
+ * Looks for lost last events. A hole shows when the next event comes, but the last event of a quiet room has no
+ * next one; so after anything suspicious, and now and then without it, the tails of the open rooms are compared
+ * with the store.
+ */
+import type { Env } from './env.ts';
+import type { Feed } from './feed.ts';
+import type { Shard } from './shard.ts';
+import { type Store, TAILS_MAX } from './store.ts';
+
+export interface AuditParts extends Env {
+  readonly store: Store;
+  readonly logs: (shard: number) => string;
+  /** The feed misses what its room is known to have. */
+  readonly missing: (shard: Shard, feed: Feed) => void;
+}
+
+/** Interest takes time to spread through a cluster, and replicas to catch up: one look is not enough. */
+const LOOKS_MS = [50, 1000, 3000];
+/** An event may be on its way while the store is asked; only what has not come by then is missing. */
+const GRACE_MS = 100;
+/** After the subscription of a room has run: its interest has reached all servers by now. */
+const RECHECK_MS = 250;
+const STALE_RETRIES = 3;
+const STALE_WAIT_MS = 100;
+
+export class Audits {
+  readonly #parts: AuditParts;
+  readonly #soon = new Map<Shard, Set<Feed>>();
+  readonly #running = new Map<Shard, Promise<void>>();
+  #closed = false;
+  runs = 0;
+  found = 0;
+  /** When the last one ended, by the clock of `ticks`. */
+  lastAt = 0;
+
+  constructor(parts: AuditParts) {
+    this.#parts = parts;
+  }
+
+  /** Something may have been missed: all open rooms of these streams are looked at, several times. */
+  suspect(shards: readonly Shard[]): void {
+    for (const ms of LOOKS_MS) {
+      this.#parts.timers.after(ms, () => {
+        for (const shard of shards) this.look(shard);
+      });
+    }
+  }
+
+  /** One room is looked at in a moment, together with others. */
+  soon(shard: Shard, feed: Feed): void {
+    const feeds = this.#soon.get(shard);
+    if (feeds !== undefined) {
+      feeds.add(feed);
+      return;
+    }
+    this.#soon.set(shard, new Set([feed]));
+    this.#parts.timers.after(RECHECK_MS, () => {
+      const due = this.#soon.get(shard) ?? [];
+      this.#soon.delete(shard);
+      this.#start(
+        shard,
+        [...due].filter((candidate) => shard.feeds.get(candidate.log) === candidate),
+      );
+    });
+  }
+
+  /** All open rooms of a stream. */
+  look(shard: Shard): void {
+    this.#start(shard, [...shard.feeds.values()]);
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** One at a time per stream: a second one waits for the first, and sees more. */
+  #start(shard: Shard, feeds: readonly Feed[]): void {
+    if (this.#closed || feeds.length === 0) return;
+    const before = this.#running.get(shard) ?? Promise.resolve();
+    const run = before
+      .then(() => this.#run(shard, feeds))
+      .catch((error: unknown) =>
+        this.#parts.log.error({ err: error, stream: shard.stream }, 'an audit has failed'),
+      );
+    this.#running.set(shard, run);
+  }
+
+  async #run(shard: Shard, feeds: readonly Feed[]): Promise<void> {
+    for (let at = 0; at < feeds.length && !this.#closed; at += TAILS_MAX) {
+      const part = feeds.slice(at, at + TAILS_MAX).filter(({ rule }) => rule !== undefined);
+      if (part.length > 0 && !(await this.#compare(shard, part))) return;
+    }
+    this.runs++;
+    this.lastAt = this.#parts.ticks();
+  }
+
+  /** false: NATS did not answer; whatever made it so brings the next audit. */
+  async #compare(shard: Shard, feeds: readonly Feed[]): Promise<boolean> {
+    const { store, logs, sleep } = this.#parts;
+    const looks = feeds.map((feed) => ({ feed, rule: feed.rule }));
+    const head = await store.last(shard.number, logs(shard.number));
+    if (typeof head === 'string') return false;
+    if (head.seq === 0) return true;
+    shard.saw(head.seq);
+    // The head stands in the list so that there is an answer at all where no room has an event.
+    const names = new Set([
+      ...feeds.map(({ log }) => log),
+      ...(head.subject === undefined ? [] : [head.subject]),
+    ]);
+    for (let attempt = 0; attempt <= STALE_RETRIES; attempt++) {
+      const tails = await shard.reads.run(() => store.tails(shard.number, [...names]));
+      if (typeof tails === 'string') return false;
+      this.#expect(shard, looks, tails.seqs);
+      // Only a replica that knew of the head has said anything about all events before it.
+      if (tails.upTo !== undefined && tails.upTo >= head.seq) {
+        for (const look of looks) sure(look, tails.seqs, head.seq);
+        return true;
+      }
+      await sleep(STALE_WAIT_MS);
+    }
+    return true;
+  }
+
+  #expect(shard: Shard, looks: readonly Look[], tails: ReadonlyMap<string, number>): void {
+    const late = looks.filter(({ feed, rule }) => rule !== undefined && tailOf(feed, tails) > rule.last);
+    if (late.length === 0) return;
+    this.#parts.timers.after(GRACE_MS, () => {
+      for (const { feed, rule } of late) {
+        // Opened anew meanwhile, maybe on another stream: the place means nothing there.
+        if (rule === undefined || feed.rule !== rule || !rule.exists(tailOf(feed, tails))) continue;
+        this.found++;
+        this.#parts.missing(shard, feed);
+      }
+    });
+  }
+}
+
+interface Look {
+  readonly feed: Feed;
+  readonly rule: Feed['rule'];
+}
+
+function tailOf(feed: Feed, tails: ReadonlyMap<string, number>): number {
+  return tails.get(feed.log) ?? 0;
+}
+
+function sure({ feed, rule }: Look, tails: ReadonlyMap<string, number>, head: number): void {
+  if (rule === undefined || feed.rule !== rule || tailOf(feed, tails) > rule.last) return;
+  feed.sure = Math.max(feed.sure, head);
+}

@@ -1,0 +1,246 @@
+import type { NatsConnection } from '@nats-io/nats-core';
+import type {
+  Bus,
+  BusHealth,
+  Fault,
+  HistoryPage,
+  HistoryQuery,
+  Publication,
+  ReplayPage,
+  ReplaySince,
+  RoomRef,
+  RoomSink,
+  Settle,
+} from '../../broker/ports.ts';
+import type { HistoryPolicy } from '../../broker/settings.ts';
+import type { Page } from '../tail.ts';
+import { dial, follow } from './connection.ts';
+import { Durable } from './durable.ts';
+import { type Env, environment } from './env.ts';
+import { encodeMeta } from './headers.ts';
+import { LiveRooms } from './live.ts';
+import type { NatsBusParts } from './parts.ts';
+import { retentionOf, withoutHistory } from './streams.ts';
+import { type RoomSubjects, Subjects } from './subject.ts';
+import type { Cancel } from './timers.ts';
+import { Turns } from './turns.ts';
+
+const SWEEP_MS = 100;
+const DRAINING: Fault = {
+  ok: false,
+  code: 'unavailable',
+  reason: 'the node is draining',
+  retryAfterMs: 1000,
+};
+const CLOSED: Fault = { ok: false, code: 'unavailable', reason: 'the bus is closed' };
+const BAD_NAME: Fault = {
+  ok: false,
+  code: 'bad_room',
+  reason: 'tenant and room are too long for a subject of NATS',
+};
+
+/** More than this has been written and not taken: live events for other nodes are dropped rather than piled up. */
+const UNSENT_BYTES = 16 * 1024 * 1024;
+
+/** The bus of several nodes: durable rooms over JetStream streams, live rooms over core NATS. */
+export class NatsBus implements Bus {
+  readonly kind = 'nats';
+  readonly #parts: NatsBusParts;
+  readonly #env: Env;
+  readonly #subjects: Subjects;
+  readonly #turns = new Turns();
+  readonly #timers: Cancel[] = [];
+  #state: 'new' | 'open' | 'draining' | 'closed' = 'new';
+  #connection: NatsConnection | undefined;
+  #live: LiveRooms | undefined;
+  /** undefined: no room has a history, or NATS cannot keep one. */
+  #durable: Durable | undefined;
+  #connected = false;
+  #congested = false;
+  #reconnects = 0;
+
+  constructor(parts: NatsBusParts) {
+    this.#parts = parts;
+    this.#env = environment(parts.clock, parts.log, parts.timers, parts.ticks, parts.random);
+    this.#subjects = new Subjects(parts.options.prefix, parts.options.shards);
+  }
+
+  /** Throws with the reason when NATS cannot be reached, or does not have what the settings need. */
+  async start(): Promise<void> {
+    const { options, node } = this.#parts;
+    const inbox = this.#subjects.inbox(node);
+    const connection = await dial(`carillon ${node}`, inbox, options, this.#env);
+    this.#connection = connection;
+    this.#connected = true;
+    try {
+      this.#durable = await this.#startDurable(connection);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    this.#live = new LiveRooms({
+      ...this.#env,
+      connection,
+      options,
+      epoch: `l${node}`,
+      turns: this.#turns,
+      reachable: () => this.#connected && !this.#congested,
+    });
+    follow(connection, 'live', this.#env, { lost: () => this.#lost(), back: () => this.#back() });
+    this.#timers.push(this.#env.timers.every(SWEEP_MS, () => this.#sweep()));
+    this.#state = 'open';
+  }
+
+  async drain(ms: number): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'draining';
+    const until = this.#env.ticks() + ms;
+    while (this.#durable?.busy && this.#env.ticks() < until) await this.#env.sleep(20);
+    if (this.#connected)
+      await Promise.race([this.#connection?.flush(), this.#env.sleep(until - this.#env.ticks())]);
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    for (const cancel of this.#timers.splice(0)) cancel();
+    this.#live?.close();
+    await this.#durable?.close();
+    await this.#connection?.close();
+    this.#connected = false;
+  }
+
+  open(ref: RoomRef, sink: RoomSink): void {
+    const subjects = this.#subjects.room(ref.tenant, ref.name);
+    if (this.#state === 'new' || this.#state === 'closed') sink.failed(CLOSED);
+    else if (subjects === undefined) sink.failed(BAD_NAME);
+    else {
+      const history = this.#historyOf(ref);
+      if (history === undefined) this.#live?.open(ref, subjects.live, sink);
+      else this.#durable?.open(ref, history, subjects, sink);
+    }
+  }
+
+  shut(ref: RoomRef): void {
+    const subjects = this.#subjects.room(ref.tenant, ref.name);
+    if (subjects === undefined || this.#state === 'closed') return;
+    if (this.#historyOf(ref) === undefined) this.#live?.shut(ref);
+    else this.#durable?.shut(subjects);
+  }
+
+  publish(publication: Publication, settle: Settle): void {
+    const { room, ephemeral } = publication;
+    const subjects = this.#subjects.room(room.tenant, room.name);
+    if (this.#state !== 'open') settle(this.#state === 'draining' ? DRAINING : CLOSED);
+    else if (subjects === undefined) settle(BAD_NAME);
+    else if (this.#historyOf(room) === undefined) this.#live?.publish(publication, subjects.live, settle);
+    else if (ephemeral) this.#pass(publication, subjects, settle);
+    else this.#durable?.publish(publication, subjects, settle);
+  }
+
+  replay(ref: RoomRef, since: ReplaySince, page: Page, done: (result: ReplayPage | Fault) => void): void {
+    const subjects = this.#subjects.room(ref.tenant, ref.name);
+    if (subjects === undefined || this.#state === 'closed' || this.#live === undefined) done(CLOSED);
+    else if (this.#historyOf(ref) === undefined) done(this.#live.replay(ref, since));
+    else this.#durable?.replay(subjects, since, page, done);
+  }
+
+  history(ref: RoomRef, query: HistoryQuery, done: (result: HistoryPage | Fault) => void): void {
+    const subjects = this.#subjects.room(ref.tenant, ref.name);
+    const history = this.#historyOf(ref);
+    if (subjects === undefined || this.#state === 'closed' || this.#live === undefined) done(CLOSED);
+    else if (history === undefined) done(this.#live.history(ref, query));
+    else this.#durable?.history(ref, history, subjects, query, done);
+  }
+
+  health(): BusHealth {
+    const [state, detail] = this.#verdict();
+    return {
+      state,
+      detail,
+      figures: {
+        connected: this.#connected ? 1 : 0,
+        reconnects: this.#reconnects,
+        live_rooms: this.#live?.size ?? 0,
+        live_unsent: this.#live?.unsent ?? 0,
+        ...this.#durable?.figures(),
+      },
+    };
+  }
+
+  #verdict(): [BusHealth['state'], string] {
+    if (this.#state !== 'open') return [this.#state === 'draining' ? 'up' : 'down', this.#state];
+    if (!this.#connected) return ['down', 'NATS is away: live rooms go on here only, durable publishes wait'];
+    if (this.#congested)
+      return ['degraded', 'NATS does not take what is sent: live events stay on this node'];
+    const trouble = this.#durable?.trouble();
+    return trouble === undefined ? ['up', ''] : ['degraded', trouble];
+  }
+
+  #historyOf(ref: RoomRef): HistoryPolicy | undefined {
+    return this.#durable === undefined ? undefined : ref.policy.history;
+  }
+
+  async #startDurable(connection: NatsConnection): Promise<Durable | undefined> {
+    const { options, policies, limits, log } = this.#parts;
+    const retention = retentionOf(policies, limits);
+    if (retention === undefined) return undefined;
+    const cannot = withoutHistory(connection);
+    if (cannot !== undefined) {
+      if (!options.coreOnly)
+        throw new Error(
+          `NATS cannot keep the history that the rooms in the settings have: ${cannot}. Use a newer server with ` +
+            'JetStream, take the history out of the settings, or set nats.coreOnly, which serves all rooms as live.',
+        );
+      log.warn({ reason: cannot }, 'NATS cannot keep history: all rooms are served as live');
+      return undefined;
+    }
+    return Durable.start({
+      ...this.#parts,
+      env: this.#env,
+      connection,
+      retention,
+      subjects: this.#subjects,
+      connected: () => this.#connected,
+    });
+  }
+
+  /** Ephemeral, in a durable room: to whoever is there now, outside the order. */
+  #pass(publication: Publication, subjects: RoomSubjects, settle: Settle): void {
+    const { from, payload, msgId, key, skip } = publication;
+    const ts = this.#env.now();
+    const meta = { ts, from, msgId, key, ephemeral: true, origin: undefined, skip: 0 };
+    this.#live?.send(subjects.live, payload, encodeMeta(meta, undefined));
+    this.#turns.run(() => {
+      const epoch = this.#durable?.passed(publication.room, subjects, meta, payload, skip) ?? '';
+      settle({ ok: true, epoch, duplicate: false });
+    });
+  }
+
+  #lost(): void {
+    this.#connected = false;
+    this.#durable?.lost();
+  }
+
+  #back(): void {
+    if (this.#state === 'closed') return;
+    this.#connected = true;
+    this.#reconnects++;
+    this.#live?.missed();
+    this.#durable?.back();
+  }
+
+  #sweep(): void {
+    this.#congested = unsentBytes(this.#connection) > UNSENT_BYTES;
+    this.#live?.expire();
+    this.#durable?.sweep();
+  }
+}
+
+/** The client has no back-pressure of its own; its socket tells, where it can be reached. */
+function unsentBytes(connection: NatsConnection | undefined): number {
+  const inner = connection as
+    | { protocol?: { transport?: { socket?: { writableLength?: number } } } }
+    | undefined;
+  return inner?.protocol?.transport?.socket?.writableLength ?? 0;
+}

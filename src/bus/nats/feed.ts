@@ -1,0 +1,210 @@
+import type { RoomEvent } from '../../broker/event.ts';
+import type { Fault, RoomRef, RoomSink, Skip } from '../../broker/ports.ts';
+import type { Arrival } from './arrival.ts';
+import { eventOf } from './events.ts';
+import { GapRule } from './gaprule.ts';
+import type { Meta } from './headers.ts';
+import type { Ring } from './ring.ts';
+
+/** What a feed asks of the bus around it. */
+export interface FeedHost {
+  now(): number;
+  /** Something is missing and has to come from the store. */
+  missing(feed: Feed): void;
+  /** An event came that should have come before, and is not known: is this still the same stream? */
+  suspicious(feed: Feed): void;
+  /** The `skip` that a publish of this node left; it is handed out once. */
+  skipOf(meta: Meta): Skip | undefined;
+  /** A sink has thrown. */
+  broken(error: unknown): void;
+}
+
+/** An own publish that is stored, but whose event has not come yet. */
+interface Waiter {
+  readonly seq: number;
+  readonly then: () => void;
+}
+
+/** More than this is not held in memory: it comes from the store like what is missing before it. */
+const HELD_MAX = 5000;
+
+/** A durable room that this node listens to: the live feed and the store brought into one order. */
+export class Feed {
+  readonly ref: RoomRef;
+  readonly log: string;
+  readonly shard: number;
+  readonly #host: FeedHost;
+  /** undefined: nobody is in the room; it is kept warm. */
+  sink: RoomSink | undefined = undefined;
+  #ring: Ring | undefined = undefined;
+  #rule: GapRule<Arrival> | undefined = undefined;
+  /** What came while the feed was opening. */
+  #early: { readonly prev: number; readonly arrival: Arrival }[] = [];
+  #waiters: Waiter[] = [];
+  /** The room has no events in (last, sure]. */
+  sure = 0;
+  #epoch = '';
+
+  constructor(ref: RoomRef, log: string, shard: number, host: FeedHost) {
+    this.ref = ref;
+    this.log = log;
+    this.shard = shard;
+    this.#host = host;
+  }
+
+  /** undefined while it is opening. */
+  get ring(): Ring | undefined {
+    return this.#ring;
+  }
+
+  get rule(): GapRule<Arrival> | undefined {
+    return this.#rule;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** The feed runs from this position on. `sure` as the field. */
+  opened(ring: Ring, epoch: string, sure: number): void {
+    this.#ring?.close();
+    this.#ring = ring;
+    this.#rule = new GapRule<Arrival>(ring.last);
+    this.#epoch = epoch;
+    this.sure = Math.max(ring.last, sure);
+    this.sink?.opened({ epoch, seq: ring.last });
+    const early = this.#early;
+    this.#early = [];
+    for (const { prev, arrival } of early) this.arrived(prev, arrival);
+    this.#settle();
+  }
+
+  /** The stream is another one: positions are void until `opened` is called again. */
+  reset(): void {
+    this.#rule = undefined;
+    this.#early = [];
+  }
+
+  failed(fault: Fault): void {
+    const { sink } = this;
+    this.sink = undefined;
+    sink?.failed(fault);
+  }
+
+  /** The room has members again. Its position does not move: nothing was missed while it was warm. */
+  taken(sink: RoomSink): void {
+    this.sink = sink;
+    if (this.#ring !== undefined && this.#rule !== undefined)
+      sink.opened({ epoch: this.#epoch, seq: this.#ring.last });
+  }
+
+  /** An event of the live feed. */
+  arrived(prev: number, arrival: Arrival): void {
+    const rule = this.#rule;
+    if (rule === undefined) {
+      if (this.#early.length < HELD_MAX) this.#early.push({ prev, arrival });
+      return;
+    }
+    const verdict = rule.arrived({ seq: arrival.seq, prev });
+    if (verdict === 'deliver') {
+      this.#deliver(arrival);
+      if (rule.held > 0) this.#deliverAll(rule.filled([], rule.last));
+    } else if (verdict === 'hold') {
+      rule.hold(prev, arrival);
+      if (rule.held > HELD_MAX) rule.forget();
+      this.#host.missing(this);
+    } else if (!this.#has(arrival.seq)) {
+      this.#host.suspicious(this);
+    }
+  }
+
+  /** Outside the order: not stored, to whoever is here. */
+  passed(event: RoomEvent): void {
+    if (this.#rule !== undefined) this.#hand(event);
+  }
+
+  /** The store has been read, see `GapRule.filled`. */
+  filled(arrivals: readonly Arrival[], upTo: number): void {
+    const rule = this.#rule;
+    if (rule === undefined) return;
+    this.#deliverAll(rule.filled(arrivals, upTo));
+    if (rule.hole !== undefined) this.#host.missing(this);
+  }
+
+  /** Events up to this position are lost to this node. */
+  lost(to: number): void {
+    const rule = this.#rule;
+    const ring = this.#ring;
+    if (rule === undefined || ring === undefined || to <= ring.last) return;
+    const from = ring.last;
+    rule.skip(to);
+    ring.lost(to);
+    this.sink?.gap(from, to, 'bus');
+    this.#settle();
+  }
+
+  /** Runs `then` as soon as the event has been handed to the sink. */
+  whenSeen(seq: number, then: () => void): void {
+    if (this.saw(seq)) then();
+    else this.#waiters.push({ seq, then });
+  }
+
+  /** Whether everything up to this position has been handed out, or there is nobody to hand it to. */
+  saw(seq: number): boolean {
+    if (this.sink === undefined) return true;
+    return this.#rule !== undefined && (this.#ring?.last ?? 0) >= seq;
+  }
+
+  /** There is nobody any more to see events; whoever waits for them may go on. */
+  vacated(): void {
+    this.sink = undefined;
+    this.#settle();
+  }
+
+  close(): void {
+    this.vacated();
+    this.#ring?.close();
+    this.#ring = undefined;
+    this.#rule = undefined;
+    this.#early = [];
+  }
+
+  #deliverAll(arrivals: readonly Arrival[]): void {
+    for (const arrival of arrivals) this.#deliver(arrival);
+  }
+
+  #deliver(arrival: Arrival): void {
+    const ring = this.#ring;
+    if (ring === undefined) return;
+    const event = eventOf(this.ref, arrival, ring.last, this.#host.skipOf(arrival.meta));
+    this.sure = Math.max(this.sure, arrival.seq);
+    ring.push(event, this.#host.now());
+    this.#hand(event);
+    if (this.#waiters.length > 0) this.#settle();
+  }
+
+  /** A sink that throws must not take the events behind this one with it: the rule has them as delivered. */
+  #hand(event: RoomEvent): void {
+    try {
+      this.sink?.event(event);
+    } catch (error) {
+      this.#host.broken(error);
+    }
+  }
+
+  #settle(): void {
+    if (this.#waiters.length === 0) return;
+    const done = this.#waiters.filter(({ seq }) => this.saw(seq));
+    if (done.length === 0) return;
+    this.#waiters = this.#waiters.filter(({ seq }) => !this.saw(seq));
+    for (const { then } of done) then();
+  }
+
+  /** Whether an event that comes once more is one of those handed out lately. */
+  #has(seq: number): boolean {
+    const tail = this.#ring?.tail;
+    if (tail === undefined) return false;
+    const place = tail.after(seq - 1);
+    return place < tail.length && tail.at(place).seq === seq;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * One room's events into their one order, each once, from a feed that may lose, repeat and reorder them. Every
+ * event names its predecessor (`prev`), as the stream saw it; so a hole shows, and what stands behind it is held
+ * until somebody has filled it from the store. Pure: test/bus/nats/gaprule.test.ts tries it with random feeds.
+ */
+
+export interface Linked {
+  readonly seq: number;
+  /** The room's newest event that the stream still held when it took this one; 0 if none. */
+  readonly prev: number;
+}
+
+export interface Hole {
+  /** Exclusive. */
+  readonly from: number;
+  /** Inclusive: the room is known to have had an event here. */
+  readonly to: number;
+}
+
+export type Verdict = 'deliver' | 'duplicate' | 'hold';
+
+export class GapRule<E extends { readonly seq: number }> {
+  #last: number;
+  /** The room is known to have had an event here, or at a later place. */
+  #known: number;
+  /** Ascending. */
+  #held: { readonly prev: number; readonly event: E }[] = [];
+
+  constructor(last: number) {
+    this.#last = last;
+    this.#known = last;
+  }
+
+  /** The place of the last event delivered, or the last place of a hole that is given up. */
+  get last(): number {
+    return this.#last;
+  }
+
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** What is missing now; undefined: nothing. */
+  get hole(): Hole | undefined {
+    const to = Math.max(this.#known, this.#held[0]?.prev ?? 0);
+    return to > this.#last ? { from: this.#last, to } : undefined;
+  }
+
+  /**
+   * An event of the live feed. 'hold' asks for `hold`. 'deliver' has happened to the rule when it is returned; if
+   * something is held, `filled([], last)` may then set some of it free: the event was late, not lost.
+   */
+  arrived({ seq, prev }: Linked): Verdict {
+    if (seq <= this.#last) return 'duplicate';
+    // prev < last: the stream has dropped the predecessor meanwhile. There is nothing between.
+    if (prev > this.#last) return 'hold';
+    this.#last = seq;
+    return 'deliver';
+  }
+
+  /** Keeps an event until the hole before it is filled. */
+  hold(prev: number, event: E): void {
+    let at = this.#held.length;
+    while (at > 0 && (this.#held[at - 1] as { event: E }).event.seq > event.seq) at--;
+    if (this.#held[at - 1]?.event.seq === event.seq) return;
+    this.#held.splice(at, 0, { prev, event });
+  }
+
+  /** Too much is held: it is forgotten here and has to come from the store as well. */
+  forget(): void {
+    const newest = this.#held[this.#held.length - 1];
+    if (newest !== undefined) this.#known = Math.max(this.#known, newest.event.seq);
+    this.#held = [];
+  }
+
+  /** The room has an event at this place. true: and it is missing here. */
+  exists(seq: number): boolean {
+    this.#known = Math.max(this.#known, seq);
+    return this.hole !== undefined;
+  }
+
+  /**
+   * The store has been read: `events` are all that it has of the room in (last, upTo], ascending. Returns what can
+   * be delivered now, in order.
+   */
+  filled(events: readonly E[], upTo: number): E[] {
+    const ready: E[] = [];
+    const deliver = (event: E) => {
+      if (event.seq <= this.#last) return;
+      ready.push(event);
+      this.#last = event.seq;
+    };
+    for (const event of events) {
+      // Held ones that the store has dropped by now have their place between those it still has.
+      while (this.#held[0] !== undefined && this.#held[0].event.seq < event.seq) deliver(this.#shift());
+      deliver(event);
+    }
+    while (this.#held[0] !== undefined && this.#held[0].event.seq <= upTo) deliver(this.#shift());
+    while (this.#held[0] !== undefined && this.#held[0].prev <= Math.max(this.#last, upTo))
+      deliver(this.#shift());
+    if (upTo >= this.#known) this.#known = this.#last;
+    return ready;
+  }
+
+  /** Whatever is missing up to this place will not come any more. Call `filled` with what there is afterwards. */
+  skip(to: number): void {
+    this.#last = Math.max(this.#last, to);
+  }
+
+  #shift(): E {
+    return (this.#held.shift() as { event: E }).event;
+  }
+}

@@ -1,0 +1,163 @@
+/** Publishes to durable rooms: from the session's publication to its answer. */
+import { createHash } from 'node:crypto';
+import type { Fault, Publication, Settle, Skip } from '../../broker/ports.ts';
+import { publishIdentity } from '../dedupe.ts';
+import type { NoAnswer, Requests } from './acks.ts';
+import type { Audits } from './audit.ts';
+import type { Env } from './env.ts';
+import type { Epochs } from './epochs.ts';
+import { encodeMeta, type Meta } from './headers.ts';
+import type { NatsOptions } from './options.ts';
+import type { Attempt, Outgoing, Publisher, Stored } from './publisher.ts';
+import type { Shard } from './shard.ts';
+import type { RoomSubjects } from './subject.ts';
+
+export interface PublishingParts extends Env {
+  readonly options: NatsOptions;
+  /** Names this process among all that ever were: ids that it makes never come twice. */
+  readonly node: string;
+  readonly publisher: Publisher;
+  readonly audits: Audits;
+  readonly epochs: Epochs;
+}
+
+export class Publishing {
+  readonly #parts: PublishingParts;
+  readonly #skips = new Map<number, Skip>();
+  #count = 0;
+  /** Stored, but the event has not come yet. */
+  waiting = 0;
+  duplicates = 0;
+
+  constructor(parts: PublishingParts) {
+    this.#parts = parts;
+  }
+
+  publish(publication: Publication, subjects: RoomSubjects, shard: Shard, settle: Settle): void {
+    const { publisher, options, ticks } = this.#parts;
+    const number = ++this.#count;
+    const seen = shard.seen;
+    const until = ticks() + options.publishTimeoutMs;
+    publisher.publish({
+      shard: shard.number,
+      subject: subjects.log,
+      payload: publication.payload,
+      headers: encodeMeta(this.meta(publication, number), this.#id(publication, number)),
+      until,
+      done: (outcome) => {
+        if (outcome.ok) this.#stored(outcome, subjects, shard, seen, until, number, settle);
+        else this.#settle(outcome, number, settle);
+      },
+    });
+  }
+
+  /** What goes out with the publication; remembers its `skip` for when the event comes back. */
+  meta({ from, msgId, key, ephemeral, skip }: Publication, number: number): Meta {
+    const origin = skip === undefined ? undefined : this.#parts.node;
+    if (skip !== undefined) this.#skips.set(number, skip);
+    return { ts: this.#parts.now(), from, msgId, key, ephemeral, origin, skip: number };
+  }
+
+  skipOf({ origin, skip }: Meta): Skip | undefined {
+    return origin === this.#parts.node ? this.#skips.get(skip) : undefined;
+  }
+
+  /** Unique in the stream, whatever rooms and users it holds: the server knows a repeated publish by nothing else. */
+  #id({ room, from, msgId }: Publication, number: number): string {
+    if (msgId === undefined) return `${this.#parts.node}.${number.toString(36)}`;
+    return createHash('sha256')
+      .update(publishIdentity(room.key, from, msgId))
+      .digest('base64url')
+      .slice(0, 22);
+  }
+
+  async #stored(
+    { seq, duplicate }: Stored,
+    subjects: RoomSubjects,
+    shard: Shard,
+    seen: number,
+    until: number,
+    number: number,
+    settle: Settle,
+  ): Promise<void> {
+    if (duplicate) this.duplicates++;
+    // Places only grow, unless the stream was made anew. Its members have to be told before the publisher is.
+    else if (seq <= seen) await this.#parts.epochs.check(shard);
+    else shard.saw(seq);
+    const accepted = { ok: true, epoch: shard.epoch, seq, duplicate } as const;
+    const feed = shard.feeds.get(subjects.log);
+    if (feed === undefined || feed.saw(seq)) {
+      this.#settle(accepted, number, settle);
+      return;
+    }
+    this.waiting++;
+    let settled = false;
+    const end = (outcome: Parameters<Settle>[0]) => {
+      if (settled) return;
+      settled = true;
+      this.waiting--;
+      cancel();
+      this.#settle(outcome, number, settle);
+    };
+    const cancel = this.#parts.timers.after(Math.max(0, until - this.#parts.ticks()), () => end(UNSEEN));
+    feed.whenSeen(seq, () => end({ ...accepted, epoch: shard.epoch }));
+    this.#parts.audits.soon(shard, feed);
+  }
+
+  #settle(outcome: Parameters<Settle>[0], number: number, settle: Settle): void {
+    this.#skips.delete(number);
+    settle(outcome);
+  }
+}
+
+const UNSEEN: Fault = {
+  ok: false,
+  code: 'unavailable',
+  reason: 'the publish is stored, but its event has not come back in time',
+  retryAfterMs: 1000,
+};
+
+interface PubAck {
+  readonly seq?: number;
+  readonly duplicate?: boolean;
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+}
+
+/** The server's words for a message over the stream's `max_msg_size`. */
+const TOO_LARGE = 10054;
+/** No room for it in the store: disk, memory or the account's share are used up. */
+const STORE_FULL = new Set([10023, 10028, 10047, 10077]);
+const TOO_MANY = new Set([429, 503]);
+
+/** One attempt to store a publish. */
+export function attempt(
+  requests: Requests,
+  outgoing: Outgoing,
+  timeoutMs: number,
+  answered: (attempt: Attempt) => void,
+): void {
+  const { subject, payload, headers } = outgoing;
+  try {
+    requests.send(subject, payload, headers, timeoutMs, (answer) => {
+      answered(
+        typeof answer === 'string'
+          ? (answer satisfies NoAnswer)
+          : judge(JSON.parse(answer.string()) as PubAck),
+      );
+    });
+  } catch (error) {
+    // The client checks the size against the server's max_payload, and the connection may just have been closed.
+    const reason = error instanceof Error ? error.message : String(error);
+    answered({ ok: false, code: 'payload_too_large', reason: `NATS does not take it: ${reason}` });
+  }
+}
+
+function judge({ seq, duplicate, error }: PubAck): Attempt {
+  if (error === undefined && seq !== undefined) return { ok: true, seq, duplicate: duplicate === true };
+  const reason = `the store refuses it: ${error?.description ?? 'no place in the answer'}`;
+  if (error?.err_code === TOO_LARGE) return { ok: false, code: 'payload_too_large', reason };
+  if (STORE_FULL.has(error?.err_code ?? 0))
+    return { ok: false, code: 'overloaded', reason, retryAfterMs: 5000 };
+  if (TOO_MANY.has(error?.code ?? 0)) return 'busy';
+  return { ok: false, code: 'unavailable', reason, retryAfterMs: 5000 };
+}

@@ -1,0 +1,157 @@
+/** What can be asked of the streams: of their leaders, who know the truth, and of any replica, which is cheaper. */
+import type { Msg } from '@nats-io/nats-core';
+import type { NoAnswer, Requests } from './acks.ts';
+import type { Arrival } from './arrival.ts';
+import type { DirectReads, Each } from './direct.ts';
+import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
+import type { Subjects } from './subject.ts';
+
+const LEADER_TIMEOUT_MS = 2000;
+const BATCH = 256;
+const PAGE_BYTES = 1024 * 1024;
+const NO_MESSAGE = 10037;
+const NO_STREAM = 10059;
+
+export interface StreamState {
+  /** As the server writes it: with the name it makes the epoch. */
+  readonly created: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
+
+/** `seq` 0: there is none. */
+export interface LastMessage {
+  readonly seq: number;
+  readonly subject?: string;
+}
+
+/** The newest event of each room that has one, by log subject. */
+export interface Tails {
+  readonly seqs: ReadonlyMap<string, number>;
+  /** Everything up to here has been looked at; undefined where nothing was found at all. */
+  readonly upTo: number | undefined;
+}
+
+interface LeaderAnswer {
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+  readonly message?: {
+    readonly subject: string;
+    readonly seq: number;
+    readonly hdrs?: string;
+    readonly data?: string;
+  };
+  readonly created?: string;
+  readonly state?: { readonly first_seq: number; readonly last_seq: number };
+}
+
+export class Store {
+  readonly #leaders: Requests;
+  readonly #replicas: DirectReads;
+  readonly #subjects: Subjects;
+  readonly #runningState = new Map<number, Promise<unknown>>();
+  readonly #nextState = new Map<number, Promise<StreamState | 'missing' | NoAnswer>>();
+
+  constructor(leaders: Requests, replicas: DirectReads, subjects: Subjects) {
+    this.#leaders = leaders;
+    this.#replicas = replicas;
+    this.#subjects = subjects;
+  }
+
+  /** The newest message under a subject or pattern, by the leader. */
+  async last(shard: number, filter: string): Promise<LastMessage | NoAnswer> {
+    const answer = await this.#leader('STREAM.MSG.GET', shard, { last_by_subj: filter, no_hdr: true });
+    if (typeof answer === 'string') return answer;
+    if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? { seq: 0 } : 'nobody';
+    const { message } = answer;
+    return message === undefined ? 'nobody' : { seq: message.seq, subject: message.subject };
+  }
+
+  /** The first event of a room from this place on, by the leader. */
+  async next(shard: number, log: string, seq: number): Promise<Arrival | undefined | NoAnswer> {
+    const answer = await this.#leader('STREAM.MSG.GET', shard, { seq, next_by_subj: log });
+    if (typeof answer === 'string') return answer;
+    if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? undefined : 'nobody';
+    if (answer.message === undefined) return 'nobody';
+    const { hdrs, data } = answer.message;
+    const meta = decodeMeta(Buffer.from(hdrs ?? '', 'base64').toString('latin1'));
+    return meta && { seq: answer.message.seq, meta, payload: Buffer.from(data ?? '', 'base64').toString() };
+  }
+
+  /**
+   * By the leader, as it is after this call: callers that come while one question is under way share the next one.
+   */
+  state(shard: number): Promise<StreamState | 'missing' | NoAnswer> {
+    const waiting = this.#nextState.get(shard);
+    if (waiting !== undefined) return waiting;
+    const running = this.#runningState.get(shard) ?? Promise.resolve();
+    const next = running.then(() => {
+      this.#nextState.delete(shard);
+      const asked = this.#askState(shard);
+      this.#runningState.set(shard, asked);
+      return asked;
+    });
+    this.#nextState.set(shard, next);
+    return next;
+  }
+
+  async #askState(shard: number): Promise<StreamState | 'missing' | NoAnswer> {
+    const answer = await this.#leader('STREAM.INFO', shard, {});
+    if (typeof answer === 'string') return answer;
+    if (answer.error?.err_code === NO_STREAM) return 'missing';
+    if (answer.created === undefined || answer.state === undefined) return 'nobody';
+    return { created: answer.created, firstSeq: answer.state.first_seq, lastSeq: answer.state.last_seq };
+  }
+
+  /**
+   * Hands over messages under a subject from this place on, one page of them. The answer is how many there were:
+   * fewer than a page do not mean the end, none do, as far as the replica knows.
+   */
+  async page(
+    shard: number,
+    filter: string,
+    seq: number,
+    each: Each,
+    batch = BATCH,
+  ): Promise<number | NoAnswer> {
+    let count = 0;
+    const request = { seq: Math.max(1, seq), next_by_subj: filter, batch, max_bytes: PAGE_BYTES };
+    const end = await this.#replica(shard, request, (msg, text) => {
+      count++;
+      each(msg, text);
+    });
+    if (typeof end === 'string') return end;
+    return end.status === 204 || end.status === 404 ? count : 'nobody';
+  }
+
+  /** At most `TAILS_MAX` rooms. */
+  async tails(shard: number, logs: readonly string[]): Promise<Tails | NoAnswer> {
+    const seqs = new Map<string, number>();
+    const end = await this.#replica(shard, { multi_last: logs }, (_msg, text) => {
+      seqs.set(lastValue(text, SUBJECT) ?? '', numberIn(text, SEQUENCE) ?? 0);
+    });
+    if (typeof end === 'string') return end;
+    return end.status === 204 || end.status === 404 ? { seqs, upTo: end.upTo } : 'nobody';
+  }
+
+  #replica(shard: number, request: object, each: Each) {
+    return this.#replicas.read(this.#subjects.stream(shard), request, each);
+  }
+
+  #leader(call: string, shard: number, request: object): Promise<LeaderAnswer | NoAnswer> {
+    const subject = `$JS.API.${call}.${this.#subjects.stream(shard)}`;
+    return new Promise((done) => {
+      this.#leaders.send(
+        subject,
+        JSON.stringify(request),
+        undefined,
+        LEADER_TIMEOUT_MS,
+        (answer: Msg | NoAnswer) => {
+          done(typeof answer === 'string' ? answer : answer.json<LeaderAnswer>());
+        },
+      );
+    });
+  }
+}
+
+/** The server's limit of `multi_last` is 1,024. */
+export const TAILS_MAX = 1000;

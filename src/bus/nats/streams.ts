@@ -1,0 +1,266 @@
+/** The streams that keep the history: what they must be, whether they are, and making them so. */
+import { createHash } from 'node:crypto';
+import {
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+  type StreamConfig,
+  type StreamInfo,
+} from '@nats-io/jetstream';
+import { type NatsConnection, nanos } from '@nats-io/nats-core';
+import type { HistoryPolicy, RoomPolicy } from '../../broker/settings.ts';
+import type { NatsOptions } from './options.ts';
+import { Subjects } from './subject.ts';
+
+/** Batch direct get, by which history is read, came with this version. */
+export const BATCH_SINCE = [2, 11] as const;
+
+/** Headers of ours and of the server beside the payload. */
+const HEADER_BYTES = 4096;
+const API_TIMEOUT_MS = 5000;
+
+/** What the streams have to keep: the most that any room may. Each room's own bounds are applied on reading. */
+export interface Retention {
+  readonly count: number;
+  readonly ageMs: number;
+  readonly payloadBytes: number;
+  readonly dedupeWindowMs: number;
+}
+
+/** undefined: no room has a history. */
+export function retentionOf(
+  policies: readonly RoomPolicy[],
+  limits: { readonly payloadBytes: number; readonly dedupeWindowMs: number },
+): Retention | undefined {
+  const kept = policies
+    .map(({ history }) => history)
+    .filter((history): history is HistoryPolicy => history !== undefined);
+  if (kept.length === 0) return undefined;
+  return {
+    count: Math.max(...kept.map(({ count }) => count)),
+    ageMs: Math.max(...kept.map(({ ageMs }) => ageMs)),
+    payloadBytes: limits.payloadBytes,
+    dedupeWindowMs: limits.dedupeWindowMs,
+  };
+}
+
+/** How many events of one room the streams keep: one more than the room does, to know what came before them. */
+export function perRoom(retention: Retention): number {
+  return retention.count + 1;
+}
+
+type Wanted = Omit<
+  StreamConfig,
+  'max_consumers' | 'sealed' | 'first_seq' | 'discard_new_per_subject' | 'mirror_direct'
+>;
+
+export function streamConfig(shard: number, replicas: number, retention: Retention, options: NatsOptions) {
+  const subjects = new Subjects(options.prefix, options.shards);
+  const config: Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'> = {
+    name: subjects.stream(shard),
+    description: 'Carillon: history of durable rooms',
+    subjects: [subjects.logs(shard)],
+    retention: 'limits',
+    // On memory storage the limit per subject grows dearer without end: 5 to 24 us a message and rising.
+    storage: 'file',
+    num_replicas: replicas,
+    discard: 'old',
+    max_age: nanos(retention.ageMs),
+    max_bytes: options.streamBytes,
+    max_msgs: -1,
+    max_msgs_per_subject: perRoom(retention),
+    max_msg_size: retention.payloadBytes + HEADER_BYTES,
+    // The server wants at least 100 ms, and no more than the age.
+    duplicate_window: nanos(Math.min(Math.max(100, retention.dedupeWindowMs), retention.ageMs)),
+    allow_direct: true,
+    deny_delete: true,
+    republish: { src: subjects.logs(shard), dest: subjects.lives(shard) },
+    metadata: { 'carillon.shards': String(options.shards), 'carillon.schema': '1' },
+  };
+  return config;
+}
+
+/** Compared with what is there; the others may be set by an operator as the site needs them. */
+const COMPARED = [
+  'subjects',
+  'retention',
+  'storage',
+  'discard',
+  'max_age',
+  'max_msgs_per_subject',
+  'max_msg_size',
+  'duplicate_window',
+  'allow_direct',
+  'republish',
+] as const;
+
+/** Differences in words for people; empty: it fits. */
+export function mismatches(config: StreamConfig, wanted: ReturnType<typeof streamConfig>): string[] {
+  const differences: string[] = [];
+  for (const field of ['carillon.shards', 'carillon.schema']) {
+    const is = config.metadata?.[field];
+    const should = wanted.metadata?.[field];
+    if (is !== should) differences.push(`${field} is ${is ?? 'missing'}, not ${should}`);
+  }
+  for (const field of COMPARED) {
+    const is = plain(config[field]);
+    const should = plain(wanted[field]);
+    if (is !== should) differences.push(`${field} is ${is}, not ${should}`);
+  }
+  return differences;
+}
+
+function plain(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return JSON.stringify(value) ?? 'missing';
+  return JSON.stringify(
+    Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))),
+  );
+}
+
+/** Another one when the stream was made anew, and every position in it is void. */
+export function epochOf(name: string, created: string): string {
+  return createHash('sha256').update(`${name}\0${created}`).digest('base64url').slice(0, 12);
+}
+
+/** The version of a server that cannot keep history for us, or the reason; undefined: it can. */
+export function withoutHistory(connection: NatsConnection): string | undefined {
+  const { version = '0.0.0', jetstream } = connection.info ?? {};
+  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
+  const [wantedMajor, wantedMinor] = BATCH_SINCE;
+  if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor))
+    return `the server is version ${version}, and history needs ${wantedMajor}.${wantedMinor} or newer`;
+  return jetstream === true ? undefined : 'the server runs without JetStream';
+}
+
+export interface ApplyReport {
+  readonly created: readonly string[];
+  readonly updated: readonly string[];
+  readonly unchanged: readonly string[];
+}
+
+export class Streams {
+  readonly #connection: NatsConnection;
+  readonly #options: NatsOptions;
+  readonly #retention: Retention;
+  #manager: JetStreamManager | undefined;
+
+  constructor(connection: NatsConnection, options: NatsOptions, retention: Retention) {
+    this.#connection = connection;
+    this.#options = options;
+    this.#retention = retention;
+  }
+
+  /** Creates what is missing, if it may, and throws with all that does not fit; changes nothing that exists. */
+  async ensure(): Promise<void> {
+    const problems: string[] = [];
+    for (const wanted of this.#wanted()) problems.push(...(await this.#ensureOne(wanted)));
+    if (problems.length === 0) return;
+    throw new Error(
+      `the streams do not fit the settings: ${problems.join('; ')}. ` +
+        'Run `carillon streams apply` with these settings, or correct the settings. The number of shards of an ' +
+        'installation cannot be changed: that takes a new nats.prefix, and a new history.',
+    );
+  }
+
+  /** Creates what is missing, if it may. 'missing': it is, and may not be created. */
+  async recreate(shard: number): Promise<'missing' | 'there'> {
+    const problems = await this.#ensureOne(
+      streamConfig(shard, this.#replicas(), this.#retention, this.#options),
+    );
+    return problems.length === 0 ? 'there' : 'missing';
+  }
+
+  /** Creates and updates. Throws where the server refuses, or the number of shards differs. */
+  async apply(): Promise<ApplyReport> {
+    const created: string[] = [];
+    const updated: string[] = [];
+    const unchanged: string[] = [];
+    const manager = await this.#managed();
+    for (const wanted of this.#wanted()) {
+      const info = await this.#info(wanted.name);
+      if (info === undefined) {
+        await manager.streams.add(wanted);
+        created.push(wanted.name);
+        continue;
+      }
+      this.#sameShards(info, wanted);
+      if (mismatches(info.config, wanted).length === 0 && !sizesDiffer(info.config, wanted)) {
+        unchanged.push(wanted.name);
+        continue;
+      }
+      await manager.streams.update(wanted.name, {
+        ...wanted,
+        metadata: { ...info.config.metadata, ...wanted.metadata },
+      });
+      updated.push(wanted.name);
+    }
+    return { created, updated, unchanged };
+  }
+
+  #wanted() {
+    const replicas = this.#replicas();
+    return Array.from({ length: this.#options.shards }, (_, shard) =>
+      streamConfig(shard, replicas, this.#retention, this.#options),
+    );
+  }
+
+  /** In a cluster of two, 3 is refused by the server with a text that says so. */
+  #replicas(): number {
+    const { replicas } = this.#options;
+    if (replicas !== 'auto') return replicas;
+    return this.#connection.info?.cluster === undefined ? 1 : 3;
+  }
+
+  async #ensureOne(wanted: ReturnType<typeof streamConfig>): Promise<string[]> {
+    let info = await this.#info(wanted.name);
+    if (info === undefined) {
+      if (!this.#options.manageStreams) return [`${wanted.name} is missing, and nats.manageStreams is false`];
+      info = await this.#add(wanted);
+    }
+    return mismatches(info.config, wanted).map((difference) => `${wanted.name}: ${difference}`);
+  }
+
+  /** Another node may be doing the same; whatever it has made is judged like any other. */
+  async #add(wanted: ReturnType<typeof streamConfig>): Promise<StreamInfo> {
+    const manager = await this.#managed();
+    try {
+      return await manager.streams.add(wanted);
+    } catch (error) {
+      const info = await this.#info(wanted.name);
+      if (info !== undefined) return info;
+      throw error;
+    }
+  }
+
+  #sameShards(info: StreamInfo, wanted: ReturnType<typeof streamConfig>): void {
+    const is = info.config.metadata?.['carillon.shards'];
+    const should = wanted.metadata?.['carillon.shards'];
+    if (is !== undefined && is !== should)
+      throw new Error(
+        `${wanted.name} belongs to an installation with ${is} shards, and nats.shards is ${should}. It cannot be ` +
+          'changed: rooms would be looked for in other streams. Use a new nats.prefix for a new history.',
+      );
+  }
+
+  async #info(name: string): Promise<StreamInfo | undefined> {
+    const manager = await this.#managed();
+    try {
+      return await manager.streams.info(name);
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound)
+        return undefined;
+      throw error;
+    }
+  }
+
+  async #managed(): Promise<JetStreamManager> {
+    this.#manager ??= await jetstreamManager(this.#connection, { timeout: API_TIMEOUT_MS, checkAPI: false });
+    return this.#manager;
+  }
+}
+
+function sizesDiffer(config: StreamConfig, wanted: ReturnType<typeof streamConfig>): boolean {
+  return config.num_replicas !== wanted.num_replicas || config.max_bytes !== wanted.max_bytes;
+}
