@@ -62,9 +62,13 @@ export class UwsConnection implements Connection {
     this.#socket?.unsubscribe(topic);
   }
 
-  /** To everybody subscribed but this socket. false: nobody got it, because this socket is closed or has no topics. */
-  publish(topic: string, data: string | Uint8Array, encoding: Encoding): boolean {
-    return this.#socket?.publish(topic, data, encoding === 'msgpack') ?? false;
+  subscribedTo(topic: string): boolean {
+    return this.#socket?.isSubscribed(topic) ?? false;
+  }
+
+  /** To everybody subscribed but this socket, which has to be subscribed to something itself. */
+  publish(topic: string, data: string | Uint8Array, encoding: Encoding): void {
+    this.#socket?.publish(topic, data, encoding === 'msgpack');
   }
 
   end(code: number, reason: string): void {

@@ -10,7 +10,11 @@ export function originAllowed(origin: string, policy: OriginPolicy): boolean {
   if (origin === '') return policy.missingOrigin === 'allow';
   if (policy.origins === undefined) return true;
   const asked = parse(origin);
-  return asked !== undefined && policy.origins.some((allowed) => fits(asked, allowed));
+  return (
+    asked !== undefined &&
+    !asked.host.startsWith('*') &&
+    policy.origins.some((allowed) => fits(asked, allowed))
+  );
 }
 
 interface Origin {
@@ -22,11 +26,14 @@ interface Origin {
 /** Not `new URL`: that accepts user names, paths and a dozen spellings that an Origin header never has. */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?$/;
 
+/** Browsers leave these out; a config may name them. */
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443' };
+
 function parse(text: string): Origin | undefined {
   const match = ORIGIN.exec(text.toLowerCase());
   if (match === null) return undefined;
   const [, scheme = '', wildcard = '', host = '', port = ''] = match;
-  return { scheme, host: wildcard + host, port };
+  return { scheme, host: wildcard + host, port: port === DEFAULT_PORTS[scheme] ? '' : port };
 }
 
 function fits(asked: Origin, allowed: string): boolean {

@@ -82,8 +82,10 @@ export class Transport implements Fanout {
   }
 
   publishExcept(skip: Connection, topic: string, data: string | Uint8Array, encoding: Encoding): void {
+    const publisher = skip as UwsConnection;
     // A publisher that has closed, or left its last topic, cannot publish; nor is it there to be skipped.
-    if (!(skip as UwsConnection).publish(topic, data, encoding)) this.publish(topic, data, encoding);
+    if (publisher.subscribedTo(topic)) publisher.publish(topic, data, encoding);
+    else this.publish(topic, data, encoding);
   }
 
   #behavior() {
