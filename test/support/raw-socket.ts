@@ -12,7 +12,7 @@ export interface Handshake {
   readonly method?: string;
   readonly path?: string;
   readonly version?: string;
-  readonly headers?: Headers;
+  readonly headers?: Headers | undefined;
 }
 
 /** The key and its answer of RFC 6455 section 1.3. */
@@ -162,6 +162,12 @@ export class RawSocket {
     const length = Number(headers.get('content-length') ?? 0);
     await this.#until(() => this.#bytes.length >= length, 'the body of an HTTP answer');
     return { status: Number(first.split(' ')[1]), headers, body: this.#take(length).toString() };
+  }
+
+  /** What has come and was not taken yet, as text; waits for something. */
+  async peek(): Promise<string> {
+    await this.#until(() => this.#bytes.length > 0, 'an answer');
+    return this.#bytes.toString('latin1');
   }
 
   /** The next frame of the server; undefined when the connection ends before a whole one. */

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addressOf, clientAddress } from '../../src/transport/address.ts';
+import { RawSocket } from '../support/raw-socket.ts';
+import { startTransport } from './support/parts.ts';
+
+const bytes = (text: string) => new TextEncoder().encode(text).buffer as ArrayBuffer;
+
+test('IPv4 mapped into IPv6 becomes IPv4 again; everything else stays', () => {
+  assert.equal(addressOf(bytes('0000:0000:0000:0000:0000:ffff:7f00:0001')), '127.0.0.1');
+  assert.equal(addressOf(bytes('0000:0000:0000:0000:0000:ffff:c0a8:fffe')), '192.168.255.254');
+  const others = [
+    '127.0.0.1',
+    '',
+    '2001:0db8:0000:0000:0000:ffff:7f00:0001',
+    '0000:0000:0000:0000:0000:0000:0000:0001',
+    '0000:0000:0000:0000:0000:ffff:7f00:0001:0000',
+  ];
+  for (const other of others) assert.equal(addressOf(bytes(other)), other);
+});
+
+test('behind hops proxies the entry so many from the right counts; what a client wrote never does', () => {
+  const forged = '6.6.6.6, 7.7.7.7';
+  assert.equal(clientAddress('10.0.0.1', forged, 0), '10.0.0.1');
+  assert.equal(clientAddress('10.0.0.1', `${forged}, 1.2.3.4`, 1), '1.2.3.4');
+  assert.equal(clientAddress('10.0.0.1', `${forged}, 1.2.3.4 , 10.0.0.9`, 2), '1.2.3.4');
+  assert.equal(clientAddress('10.0.0.1', '', 1), '10.0.0.1');
+  assert.equal(clientAddress('10.0.0.1', ' , ', 2), '10.0.0.1');
+  assert.equal(clientAddress('10.0.0.1', '2001:db8::1', 1), '2001:db8::1');
+});
+
+test('fewer entries than proxies: the leftmost, which the outermost of those passed has written', () => {
+  assert.equal(clientAddress('10.0.0.1', '1.2.3.4', 3), '1.2.3.4');
+});
+
+test('the address of a connection, by the listener and by the header', async (t) => {
+  const direct = await startTransport();
+  const proxied = await startTransport({ proxyHops: 1 });
+  const dual = await startTransport({ host: '::' });
+  t.after(() => {
+    for (const { transport } of [direct, proxied, dual]) transport.close();
+  });
+  const addressAt = async (node: typeof direct, lines?: string | string[]) => {
+    const client = await RawSocket.upgraded(node.port, { headers: { 'X-Forwarded-For': lines } });
+    client.destroy();
+    return node.guest().connection.address;
+  };
+  assert.equal(await addressAt(direct, '6.6.6.6'), '127.0.0.1');
+  assert.equal(await addressAt(dual), '127.0.0.1');
+  assert.equal(await addressAt(proxied, '6.6.6.6, 1.2.3.4'), '1.2.3.4');
+  // A proxy may add a line of its own below the one that the client sent, instead of an entry.
+  assert.equal(await addressAt(proxied, ['6.6.6.6', '1.2.3.4']), '1.2.3.4');
+});
