@@ -3,7 +3,7 @@
  * The exit code is k6's: 0 when every threshold held, 99 when one did not.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import { mint } from '../support/token.mjs';
 import { findK6 } from './find.mjs';
 
 const USERS = 8;
+const TREND = 'med,p(95),p(99),max';
 const [scenario, ...rest] = process.argv.slice(2);
 if (scenario === undefined) throw new Error('which scenario? smoke or fanout');
 const script = fileURLToPath(new URL(`${scenario}.js`, import.meta.url));
@@ -19,20 +20,25 @@ const script = fileURLToPath(new URL(`${scenario}.js`, import.meta.url));
 async function k6(broker, directory) {
   const summary = join(directory, 'summary.json');
   const tokens = await Promise.all(Array.from({ length: USERS }, (_, user) => mint(`k6-${user}`)));
-  const child = spawn(findK6(), ['run', '--quiet', '--summary-export', summary, ...rest, script], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: {
-      ...process.env,
-      K6_NO_USAGE_REPORT: 'true',
-      CARILLON_URL: `ws://${broker.listen.text}/connect`,
-      CARILLON_TOKENS: JSON.stringify(tokens),
+  const child = spawn(
+    findK6(),
+    ['run', '--quiet', '--summary-export', summary, '--summary-trend-stats', TREND, ...rest, script],
+    {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: {
+        ...process.env,
+        K6_NO_USAGE_REPORT: 'true',
+        CARILLON_URL: `ws://${broker.listen.text}/connect`,
+        CARILLON_TOKENS: JSON.stringify(tokens),
+      },
     },
-  });
+  );
   const code = await new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (exit, signal) => resolve(exit ?? (signal === null ? 1 : 130)));
   });
-  return { code, metrics: JSON.parse(readFileSync(summary, 'utf8')).metrics };
+  // A script that does not compile leaves no summary.
+  return { code, metrics: existsSync(summary) ? JSON.parse(readFileSync(summary, 'utf8')).metrics : {} };
 }
 
 function verdict(code, metrics) {

@@ -40,6 +40,28 @@ export interface RunningBroker {
   kill(): Promise<Exit>;
 }
 
+/** Runs `body` against a broker and stops it; a failure carries what the broker logged and how it ended. */
+export async function withBroker(
+  options: BrokerOptions,
+  body: (broker: RunningBroker) => Promise<void>,
+): Promise<void> {
+  const broker = await startBroker(options);
+  let died: Exit | undefined;
+  void broker.exited.then((exit) => {
+    died = exit;
+  });
+  try {
+    await body(broker);
+  } catch (error) {
+    const state = died === undefined ? 'runs' : `died (${died.code ?? died.signal})`;
+    throw new Error(`the broker ${state}, its last lines:\n${broker.logs.slice(-20).join('\n')}`, {
+      cause: error,
+    });
+  } finally {
+    await broker.stop();
+  }
+}
+
 export async function startBroker({ env = {}, config }: BrokerOptions = {}): Promise<RunningBroker> {
   const file = config === undefined ? undefined : writeConfig(config);
   const child = spawn(process.execPath, program(), {

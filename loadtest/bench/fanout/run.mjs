@@ -16,12 +16,13 @@ const { values: flags } = parseArgs({
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
-    window: { type: 'string', default: '256' },
+    window: { type: 'string', default: '512' },
     payload: { type: 'string', default: '100' },
     scenario: { type: 'string', multiple: true },
     target: { type: 'string', multiple: true },
     main: { type: 'string', default: 'dist/main.js' },
     'cpu-prof': { type: 'string' },
+    'node-arg': { type: 'string', multiple: true, default: [] },
     json: { type: 'string' },
     markdown: { type: 'string' },
     'no-pin': { type: 'boolean', default: false },
@@ -50,16 +51,15 @@ function chosen() {
   });
 }
 
+function profiling(target, scenario) {
+  const directory = flags['cpu-prof'];
+  if (directory === undefined) return [];
+  const name = `${scenario.name}-${target.name}.cpuprofile`;
+  return ['--cpu-prof', `--cpu-prof-dir=${directory}`, `--cpu-prof-name=${name}`];
+}
+
 async function begin(target, scenario) {
-  const profile = flags['cpu-prof'];
-  const nodeArgs =
-    profile === undefined || target.subscriberPath === '/'
-      ? []
-      : [
-          '--cpu-prof',
-          `--cpu-prof-dir=${profile}`,
-          `--cpu-prof-name=${scenario.name}-${target.name}.cpuprofile`,
-        ];
+  const nodeArgs = target.join === undefined ? [] : [...flags['node-arg'], ...profiling(target, scenario)];
   const core = settings.pinned ? SERVER_CORE : undefined;
   const server = await target.start({ main: flags.main, nodeArgs, core });
   const audience = await Audience.open(target, server, scenario.subscribers, settings.payloadBytes);

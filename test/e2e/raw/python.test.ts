@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { startBroker } from '../../support/broker.ts';
+import { withBroker } from '../../support/broker.ts';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -34,13 +34,10 @@ async function python(): Promise<string> {
 
 test('a Python client written from the specification joins, publishes, resumes and sees every event', async () => {
   const interpreter = await python();
-  const broker = await startBroker();
-  try {
+  await withBroker({ env: { CARILLON_LOG_LEVEL: 'debug' } }, async (broker) => {
     const token = await broker.token({ sub: 'python' });
     const script = join(ROOT, 'test/e2e/raw/python_client.py');
     const { stdout } = await run(interpreter, [script, broker.url, token], { timeout: 30_000 });
     assert.match(stdout, /^done$/m);
-  } finally {
-    await broker.stop();
-  }
+  });
 });

@@ -85,8 +85,9 @@ async def resume(position, count):
         page = await client.expect("history", room=ROOM, id=7, more=True)
         assert [event["payload"] for event in page["events"]] == [count - 2, count - 1], page
         print("ok history")
-        await client.send({"type": "nonsense"}, {"type": "ping", "ts": 5})
+        await client.send({"type": "nonsense"})
         await client.expect("error", code="bad_type")
+        await client.send({"type": "ping", "ts": 5})
         await client.expect("pong", ts=5)
         await client.send({"type": "leave", "room": ROOM, "id": "l1"})
         await client.expect("left", room=ROOM, id="l1")

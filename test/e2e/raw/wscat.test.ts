@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
-import { startBroker } from '../../support/broker.ts';
+import { withBroker } from '../../support/broker.ts';
 
 type Frame = Readonly<Record<string, unknown>>;
 
@@ -40,8 +40,7 @@ class Terminal {
 }
 
 test('two raw clients talk through a room with typed JSON', { timeout: 20_000 }, async () => {
-  const broker = await startBroker();
-  try {
+  await withBroker({ env: { CARILLON_LOG_LEVEL: 'debug' } }, async (broker) => {
     const ada = new Terminal(broker.url, await broker.token({ sub: 'ada' }));
     const ben = new Terminal(broker.url, await broker.token({ sub: 'ben' }));
     const info = await ada.next('server_info');
@@ -69,7 +68,5 @@ test('two raw clients talk through a room with typed JSON', { timeout: 20_000 },
     const closed = once(ben.socket, 'close');
     ben.socket.close(1000);
     assert.equal((await closed)[0], 1000);
-  } finally {
-    await broker.stop();
-  }
+  });
 });
