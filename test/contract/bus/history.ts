@@ -12,7 +12,7 @@ function ranges(promised: Promised): void {
   promised('history of a room without events is empty and whole', async ({ bus }) => {
     const page = await history(bus, roomRef('a'));
     assert.deepEqual([page.events, page.more, page.truncated], [[], false, false]);
-    const { position } = await opened(bus, roomRef('b'));
+    const { position } = await opened(bus, roomRef('a'));
     assert.equal(page.epoch, position.epoch);
   });
 
