@@ -8,6 +8,7 @@ import type { Bus, Clock, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
+import { MemoryCursors } from './bus/memory/cursors.ts';
 import type { Config } from './config.ts';
 import { createAdmin } from './ops/admin.ts';
 import { judge, type Phase } from './ops/health.ts';
@@ -130,6 +131,7 @@ function createHub(
     limits: config.limits,
     policies: config.rooms,
     bus,
+    cursors: new MemoryCursors(),
     fanout: transport,
     verifier,
     clock,

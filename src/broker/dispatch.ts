@@ -6,6 +6,7 @@ import { ping } from './commands/ping.ts';
 import { presence } from './commands/presence.ts';
 import { publish } from './commands/publish.ts';
 import { refresh } from './commands/refresh.ts';
+import { seen } from './commands/seen.ts';
 import type { Domain } from './domain.ts';
 import type { Session } from './session.ts';
 
@@ -25,6 +26,8 @@ export function dispatch(
       return join(session, frame, domain);
     case 'leave':
       return leave(session, frame);
+    case 'seen':
+      return seen(session, frame, domain);
     case 'history':
       return history(session, frame, domain);
     case 'presence':

@@ -1,7 +1,7 @@
 import { CatchUps } from './catchup.ts';
 import { Delivery } from './delivery.ts';
 import { PresenceNotices } from './notices.ts';
-import type { Bus, Clock, Defer, Fanout, Log, TokenVerifier } from './ports.ts';
+import type { Bus, Clock, Cursors, Defer, Fanout, Log, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
 import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
@@ -13,6 +13,7 @@ export interface DomainParts {
   readonly limits: Limits;
   readonly policies: readonly RoomPolicy[];
   readonly bus: Bus;
+  readonly cursors: Cursors;
   readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
@@ -29,6 +30,7 @@ export interface Domain {
   readonly tally: Tally;
   readonly log: Log;
   readonly bus: Bus;
+  readonly cursors: Cursors;
   readonly verifier: TokenVerifier;
   readonly rooms: Rooms;
   readonly delivery: Delivery;
@@ -50,6 +52,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     tally,
     log: parts.log,
     bus,
+    cursors: parts.cursors,
     verifier: parts.verifier,
     rooms: new Rooms(parts.policies, bus, delivery, tally),
     delivery,

@@ -27,6 +27,7 @@ const FEATURES = [
   'ephemeral',
   'resume',
   'tickets',
+  'seen',
   'overflow',
   'msgpack',
 ] as const;

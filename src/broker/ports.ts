@@ -105,6 +105,14 @@ export interface HistoryPage {
   readonly truncated: boolean;
 }
 
+/** What each user has seen of rooms that keep it, on any node and any device. */
+export interface Cursors {
+  /** `done` runs before this returns where memory holds the answer. */
+  get(room: RoomRef, user: string, done: (cursor: Position | undefined | Fault) => void): void;
+  /** Stored soon, not at once: a crash may take back the last second. Positions only grow within an epoch. */
+  put(room: RoomRef, user: string, cursor: Position): void;
+}
+
 /**
  * Takes publishes, gives every accepted event to each node that feeds the room, keeps history.
  * test/contract/bus.ts holds every implementation to the same promises.

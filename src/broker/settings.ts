@@ -17,6 +17,8 @@ export interface RoomPolicy {
   readonly matches: RoomMatcher;
   /** Present: the room is durable. Absent: live, nothing is kept. */
   readonly history?: HistoryPolicy;
+  /** The room keeps a cursor per user: a join without a position begins after what that user has seen. */
+  readonly cursor?: boolean;
   /** For joins that name none. */
   readonly overflow: Overflow;
 }

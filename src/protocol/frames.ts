@@ -49,6 +49,13 @@ export interface PubFrame {
   readonly echo?: boolean;
 }
 
+/** What the client has done with, per room: everything up to the position. */
+export interface SeenFrame {
+  readonly type: 'seen';
+  readonly rooms: Readonly<Record<string, number>>;
+  readonly id?: RequestId;
+}
+
 export interface HistoryFrame {
   readonly type: 'history';
   readonly room: string;
@@ -80,6 +87,7 @@ export type ClientFrame =
   | JoinFrame
   | LeaveFrame
   | PubFrame
+  | SeenFrame
   | HistoryFrame
   | PresenceFrame
   | RefreshFrame
@@ -125,6 +133,8 @@ export interface JoinedFrame {
   readonly recovered: Recovered;
   /** How many events up to `seq` follow as replay. */
   readonly replay: number;
+  /** In a room with a stored cursor: how many events lie after it. */
+  readonly unread?: number;
   readonly members?: readonly Member[];
   readonly count?: number;
 }

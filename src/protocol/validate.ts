@@ -60,6 +60,13 @@ function isSeq(value: unknown): boolean {
   return isIntegerIn(value, 0, Number.MAX_SAFE_INTEGER);
 }
 
+/** A room that is no room is answered when it is looked up; here it must only be bounded work. */
+function isPlaces(value: unknown): boolean {
+  if (!isFields(value)) return false;
+  const places = Object.entries(value);
+  return places.length > 0 && places.every(([room, seq]) => isRoomName(room) && isSeq(seq));
+}
+
 function isSince(value: unknown): boolean {
   if (!isFields(value)) return false;
   const [epoch, seq, last] = [own(value, 'epoch'), own(value, 'seq'), own(value, 'last')];
@@ -118,6 +125,7 @@ const FRAMES: ReadonlyMap<string, FrameRule> = new Map<ClientFrame['type'], Fram
     },
   ],
   ['leave', { fields: [ROOM, ID] }],
+  ['seen', { fields: [required('rooms', isPlaces, 'an object of positions by room name'), ID] }],
   [
     'history',
     {

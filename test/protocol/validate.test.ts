@@ -138,7 +138,7 @@ test('a room name that is none is bad_room', () => {
 });
 
 test('an unknown type is bad_type, a missing one bad_frame', () => {
-  for (const type of ['event', 'fault', 'seen', 'Ping', '', '__proto__', 'hasOwnProperty']) {
+  for (const type of ['event', 'fault', 'welcome', 'Ping', '', '__proto__', 'hasOwnProperty']) {
     assert.equal(codeOf({ type, id: 9 }), 'bad_type');
     assert.equal(faultOf({ type, id: 9 }).id, 9);
   }

@@ -13,6 +13,7 @@ import type {
 import type { Limits } from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
+import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
 import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
 import { compilePattern } from '../../src/protocol/room.ts';
 
@@ -141,6 +142,7 @@ export class SimNode {
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history },
       ],
       bus: this.bus,
+      cursors: new MemoryCursors(),
       fanout: this.#fanout(),
       verifier: NO_TOKENS,
       clock,

@@ -4,6 +4,7 @@ import type { Domain } from '../domain.ts';
 import { Membership } from '../membership.ts';
 import type { Fault, ReplayPage } from '../ports.ts';
 import { fault, type Session } from '../session.ts';
+import { cursorOf, keepsCursor } from './cursor.ts';
 
 type Refusal = (session: Session, frame: JoinFrame, domain: Domain) => Fault | undefined;
 
@@ -57,10 +58,12 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membersh
     if (failed !== undefined) {
       session.drop(member);
       session.refuse(frame, failed);
-    } else if (frame.since === undefined) {
-      joinFresh(session, frame, domain, member);
-    } else {
+    } else if (frame.since !== undefined) {
       joinSince(session, frame, domain, member, frame.since);
+    } else if (keepsCursor(ref)) {
+      joinAtCursor(session, frame, domain, member);
+    } else {
+      joinFresh(session, frame, domain, member);
     }
   });
 }
@@ -70,6 +73,15 @@ function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: M
   domain.delivery.flushRoom(member.room);
   member.room.attach(member);
   session.send(joined(frame, domain, member, 'fresh', 0));
+}
+
+function joinAtCursor(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  cursorOf(domain, member.room.ref, member.user, (since) => {
+    if (member.left) return;
+    if (!('ok' in since)) return joinSince(session, frame, domain, member, since);
+    session.drop(member);
+    session.refuse(frame, since);
+  });
 }
 
 function joinSince(
@@ -126,6 +138,7 @@ function joined(
     durable: room.ref.policy.history !== undefined,
     recovered,
     replay,
+    ...(keepsCursor(room.ref) && frame.since === undefined && { unread: replay }),
     ...(members !== undefined && { members, count: members.length }),
   };
 }

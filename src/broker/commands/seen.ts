@@ -1,0 +1,19 @@
+import type { SeenFrame } from '../../protocol/frames.ts';
+import type { Domain } from '../domain.ts';
+import { fault, type Session } from '../session.ts';
+import { keepsCursor } from './cursor.ts';
+
+/** Cumulative: a position stands for everything up to it. Nothing is answered but refusals. */
+export function seen(session: Session, frame: SeenFrame, domain: Domain): void {
+  for (const [name, seq] of Object.entries(frame.rooms)) {
+    const member = session.rooms.get(name);
+    if (member === undefined) {
+      session.refuse({ ...frame, room: name }, fault('not_joined', 'this session is not in the room'));
+      continue;
+    }
+    const { room } = member;
+    if (!keepsCursor(room.ref)) continue;
+    // What has not been published yet cannot have been seen: it would hide the next events from this user.
+    domain.cursors.put(room.ref, session.identity.user, { epoch: room.epoch, seq: Math.min(seq, room.last) });
+  }
+}
