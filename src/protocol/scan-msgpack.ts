@@ -10,7 +10,7 @@ const TRUNCATED = badJson('the MessagePack data ends in the middle of a value');
 const TRAILING = badJson('there are bytes behind the MessagePack value');
 const UNASSIGNED = badJson('0xc1 is not a MessagePack type');
 const NOT_UTF8 = badJson('a MessagePack string is not UTF-8');
-const OVERLONG = badFrame('a MessagePack array or map claims more elements than there are bytes');
+const OVERLONG = badJson('a MessagePack array or map claims more elements than there are bytes');
 const BINARY = badFrame(
   'MessagePack "bin" values cannot be passed on as JSON; send a string, for example base64',
 );

@@ -203,9 +203,9 @@ test('a length that claims more than there is costs nothing and is refused', () 
     [0x9f],
     [0x8f],
   ]) {
-    assert.equal(fault(pub(head)).code, 'bad_frame');
+    assert.equal(fault(pub(head)).code, 'bad_json');
   }
-  assert.equal(fault([0x82, 0xa1, 0x61, 0x01]).code, 'bad_frame');
+  assert.equal(fault([0x82, 0xa1, 0x61, 0x01]).code, 'bad_json');
   assert.equal(fault(pub([0xdb, 0xff, 0xff, 0xff, 0xff])).code, 'bad_json');
 });
 
