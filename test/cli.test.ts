@@ -7,8 +7,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
+import { mintToken, secretSigner } from '../src/auth/mint.ts';
 import { createVerifier } from '../src/auth/verifier.ts';
 import { EC, SECRET } from './auth/support.ts';
 
@@ -47,6 +49,13 @@ async function finish(child: ChildProcess): Promise<Run> {
   }
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   return { code, signal, ...output };
+}
+
+/** A broker that a failing test does not leave behind. */
+function started(t: TestContext, program: string, env: Environment): ChildProcess {
+  const child = start(program, [], env);
+  t.after(() => child.kill('SIGKILL'));
+  return child;
 }
 
 function run(program: string, args: readonly string[], env: Environment = {}): Promise<Run> {
@@ -208,13 +217,13 @@ test('carillon token makes what a broker takes', async (t) => {
   assert.match(keyless.stderr, /no key is configured/);
 });
 
-test('development mode: JSON lines on stdout, the notice with a working token on stderr, SIGINT ends with 0', async () => {
-  const child = start('main', [], { ...FREE, CARILLON_LOG_LEVEL: 'error' });
+test('development mode: JSON lines on stdout, the notice with a working token on stderr, SIGINT ends with 0', async (t) => {
+  const child = started(t, 'main', { ...FREE, CARILLON_LOG_LEVEL: 'error' });
   const finished = finish(child);
   const { listen, admin } = await logged(child, 'listening');
   assert.match(String(listen), /^127\.0\.0\.1:[1-9]\d*$/);
   assert.match(String(admin), /^127\.0\.0\.1:[1-9]\d*$/);
-  assert.equal((await fetch(`http://${admin}/readyz`)).status, 200);
+  assert.equal((await fetch(`http://${admin}/livez`)).status, 200);
   assert.equal((await fetch(`http://${listen}/`)).status, 200);
   child.kill('SIGINT');
   const { code, stdout, stderr } = await finished;
@@ -226,8 +235,8 @@ test('development mode: JSON lines on stdout, the notice with a working token on
   assert.match(stderr, new RegExp(`http://${listen}/`));
 });
 
-test('SIGTERM ends with 0, and the log says so', async () => {
-  const child = start('main', [], { ...FREE, CARILLON_JWT_SECRET: SECRET });
+test('SIGTERM ends with 0, and the log says so', async (t) => {
+  const child = started(t, 'main', { ...FREE, CARILLON_JWT_SECRET: SECRET });
   const finished = finish(child);
   await logged(child, 'listening');
   child.kill('SIGTERM');
@@ -235,6 +244,31 @@ test('SIGTERM ends with 0, and the log says so', async () => {
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /"msg":"stopped"/);
   assert.ok(!stdout.includes(SECRET));
+});
+
+test('a second signal ends a drain that takes long, with 1', async (t) => {
+  // One client a second: five of them are not gone before the second signal comes.
+  const child = started(t, 'main', { ...FREE, CARILLON_JWT_SECRET: SECRET, CARILLON_DRAIN__PERSECOND: '1' });
+  const finished = finish(child);
+  const { listen } = await logged(child, 'listening');
+  const claims = { sub: 'a' };
+  const token = await mintToken(secretSigner(SECRET), claims, { now: Date.now(), ttlSeconds: 60 });
+  const headers = { Authorization: `Bearer ${token}` };
+  const clients = Array.from(
+    { length: 5 },
+    () => new WebSocket(`ws://${listen}/connect`, 'chat.v1', { headers }),
+  );
+  await Promise.all(clients.map((client) => once(client, 'message')));
+  // Their connections are cut, which is what is asked for here.
+  for (const client of clients) client.on('error', () => undefined);
+  const stopping = logged(child, 'stopping');
+  child.kill('SIGTERM');
+  await stopping;
+  child.kill('SIGTERM');
+  const { code, stdout } = await finished;
+  assert.equal(code, 1);
+  assert.match(stdout, /second signal/);
+  assert.doesNotMatch(stdout, /"msg":"stopped"/);
 });
 
 test('an address that is taken: a fatal line that is written, and 1', async (t) => {
