@@ -25,7 +25,7 @@ export class Talk {
   readonly #room: Room<Payload>;
   readonly #newId = messageIds();
   readonly #typists = new Map<string, ReturnType<typeof setTimeout>>();
-  #typedAt = 0;
+  #typedAt = Number.NEGATIVE_INFINITY;
   #reconnects = 0;
   #gaps = 0;
   #healed = 0;
@@ -106,6 +106,7 @@ export class Talk {
 
   say(text: string): void {
     const msgId = this.#newId();
+    this.#typedAt = Number.NEGATIVE_INFINITY;
     this.#log.waiting(msgId, text);
     this.#room
       .publish({ text }, { msgId })
