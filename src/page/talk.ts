@@ -14,6 +14,8 @@ type Payload = { readonly text: string } | { readonly typing: true };
 /** Messages of the past that a newcomer sees. */
 const PAST = 50;
 const PING_MS = 2000;
+/** Somebody is looking: no wait is longer than this. */
+const RETURN_MS = 3000;
 /** A sign of typing is sent, and shown, for so long. */
 const TYPING_MS = 2500;
 
@@ -32,7 +34,7 @@ export class Talk {
 
   constructor({ user, room, token }: TalkOptions) {
     this.#log = new MessageLog(user);
-    this.#client = connect('/connect', { token, pingMs: PING_MS });
+    this.#client = connect('/connect', { token, pingMs: PING_MS, reconnect: { maxMs: RETURN_MS } });
     this.#room = this.#client.join(room, { since: { last: PAST }, presence: true });
     for (const id of ['reconnects', 'gaps', 'healed', 'waiting'] as const) this.#status.figure(id, 0);
     this.#status.figure('seq', '–');
