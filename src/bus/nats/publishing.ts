@@ -128,6 +128,8 @@ const TOO_LARGE = 10054;
 /** No room for it in the store: disk, memory or the account's share are used up. */
 const STORE_FULL = new Set([10023, 10028, 10047, 10077]);
 const TOO_MANY = new Set([429, 503]);
+/** The first attempt is still on its way to a quorum; what becomes of it the next attempt learns. */
+const IN_PROCESS = 10158;
 
 /** One attempt to store a publish. */
 export function attempt(
@@ -158,6 +160,6 @@ function judge({ seq, duplicate, error }: PubAck): Attempt {
   if (error?.err_code === TOO_LARGE) return { ok: false, code: 'payload_too_large', reason };
   if (STORE_FULL.has(error?.err_code ?? 0))
     return { ok: false, code: 'overloaded', reason, retryAfterMs: 5000 };
-  if (TOO_MANY.has(error?.code ?? 0)) return 'busy';
+  if (error?.err_code === IN_PROCESS || TOO_MANY.has(error?.code ?? 0)) return 'busy';
   return { ok: false, code: 'unavailable', reason, retryAfterMs: 5000 };
 }
