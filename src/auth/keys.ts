@@ -34,7 +34,7 @@ const RSA_BITS_MIN = 2048;
 export function importVerifyKey(setting: KeySetting): KeyImport {
   const key = setting.alg === 'HS256' ? secretKey(setting) : publicKey(setting);
   if (typeof key === 'string') return { ok: false, reason: key };
-  const reason = misfit(setting.alg, key);
+  const reason = FITS[setting.alg](key);
   if (reason !== undefined) return { ok: false, reason };
   return { ok: true, key: { kid: setting.kid, alg: setting.alg, key } };
 }
@@ -74,24 +74,21 @@ function attempt(read: () => KeyObject): KeyObject | string {
   }
 }
 
-function misfit(alg: KeyAlgorithm, key: KeyObject): string | undefined {
-  const details = key.asymmetricKeyDetails ?? {};
-  switch (alg) {
-    case 'HS256':
-      return (key.symmetricKeySize ?? 0) >= SECRET_BYTES_MIN
-        ? undefined
-        : `an HS256 secret has at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`;
-    case 'RS256':
-      if (key.asymmetricKeyType !== 'rsa') return 'RS256 needs an RSA key';
-      return (details.modulusLength ?? 0) >= RSA_BITS_MIN
-        ? undefined
-        : `RS256 needs ${RSA_BITS_MIN} bits or more`;
-    case 'ES256':
-      return details.namedCurve === 'prime256v1' ? undefined : 'ES256 needs an EC key on P-256';
-    case 'EdDSA':
-      return key.asymmetricKeyType === 'ed25519' ? undefined : 'EdDSA needs an Ed25519 key';
-  }
-}
+/** What each algorithm asks of its key; a text says what the key lacks. */
+const FITS: Readonly<Record<KeyAlgorithm, (key: KeyObject) => string | undefined>> = {
+  HS256: ({ symmetricKeySize = 0 }) =>
+    symmetricKeySize >= SECRET_BYTES_MIN
+      ? undefined
+      : `an HS256 secret has at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`,
+  RS256: ({ asymmetricKeyType, asymmetricKeyDetails: { modulusLength = 0 } = {} }) => {
+    if (asymmetricKeyType !== 'rsa') return 'RS256 needs an RSA key';
+    return modulusLength >= RSA_BITS_MIN ? undefined : `RS256 needs ${RSA_BITS_MIN} bits or more`;
+  },
+  ES256: ({ asymmetricKeyDetails }) =>
+    asymmetricKeyDetails?.namedCurve === 'prime256v1' ? undefined : 'ES256 needs an EC key on P-256',
+  EdDSA: ({ asymmetricKeyType }) =>
+    asymmetricKeyType === 'ed25519' ? undefined : 'EdDSA needs an Ed25519 key',
+};
 
 export type KeyLookup =
   | { readonly ok: true; readonly key: VerifyKey }
