@@ -19,6 +19,8 @@ import type { Ack, HistoryPage, HistoryQuery } from './room.ts';
 
 /** Milliseconds between looks at deadlines; only while something is pending. */
 const SWEEP_MS = 250;
+/** Milliseconds over which `seen` is gathered: it is cumulative, so only the last one counts. */
+const SEEN_MS = 100;
 /** Frames per array where the server does not say how many it takes. */
 const BATCH = 16;
 /** Codes after which a request is made again by itself. */
@@ -39,6 +41,9 @@ export class Core implements ConnectionOwner, MembershipHost {
   #lostAt: number | undefined;
   #attempts = 0;
   #sweeper: ReturnType<typeof setInterval> | undefined;
+  /** Positions to tell by `seen`, by room. */
+  #seen: Record<string, number> = {};
+  #seenTimer: ReturnType<typeof setTimeout> | undefined;
   latencyMs: number | undefined;
 
   constructor(url: string, options: ConnectOptions) {
@@ -84,6 +89,7 @@ export class Core implements ConnectionOwner, MembershipHost {
       info,
     );
     this.#open = true;
+    this.#sendSeen();
     this.publisher.opened(info);
     if (this.#lostAt === undefined) return;
     const downMs = performance.now() - this.#lostAt;
@@ -116,12 +122,19 @@ export class Core implements ConnectionOwner, MembershipHost {
     return this.#requests.register(frame, { ...answer, deadline: Number.POSITIVE_INFINITY, lasting: false });
   }
 
+  seen(room: string, seq: number): void {
+    this.#seen[room] = Math.max(seq, this.#seen[room] ?? 0);
+    this.#seenTimer ??= setTimeout(() => this.#sendSeen(), SEEN_MS);
+  }
+
   send(frame: ClientFrame): void {
     this.#connection.send(this.#connection.encode(frame));
   }
 
   forget(membership: Membership): void {
-    if (this.memberships.get(membership.name) === membership) this.memberships.delete(membership.name);
+    if (this.memberships.get(membership.name) !== membership) return;
+    this.memberships.delete(membership.name);
+    delete this.#seen[membership.name];
   }
 
   publish(room: string, payload: unknown, options: PublishOptions = {}): Promise<Ack> {
@@ -163,6 +176,15 @@ export class Core implements ConnectionOwner, MembershipHost {
     });
   }
 
+  /** What is gathered while offline waits for the joins of the next connection. */
+  #sendSeen(): void {
+    clearTimeout(this.#seenTimer);
+    this.#seenTimer = undefined;
+    if (!this.#open || Object.keys(this.#seen).length === 0) return;
+    this.send({ type: 'seen', rooms: this.#seen });
+    this.#seen = {};
+  }
+
   #closedError(): CarillonError {
     const { state } = this;
     const error = state.name === 'closed' ? state.error : undefined;
@@ -172,6 +194,7 @@ export class Core implements ConnectionOwner, MembershipHost {
   #shut(error: CarillonError | undefined): void {
     this.#open = false;
     clearInterval(this.#sweeper);
+    clearTimeout(this.#seenTimer);
     const why = this.#closedError();
     for (const membership of [...this.memberships.values()]) membership.ended(error);
     this.publisher.rejectAll(why);

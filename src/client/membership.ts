@@ -38,6 +38,7 @@ export interface MembershipHost {
   readonly user: string | undefined;
   publish(room: string, payload: unknown, options?: PublishOptions): Promise<Ack>;
   history(room: string, query?: HistoryQuery): Promise<HistoryPage>;
+  seen(room: string, seq: number): void;
   /** Registers a request of this connection and returns the frame with its id. */
   request<Frame extends ClientFrame>(frame: Frame, answer: Answer): Frame;
   send(frame: ClientFrame): void;
@@ -104,6 +105,10 @@ export class Membership implements RoomBacking {
 
   history(query?: HistoryQuery): Promise<HistoryPage> {
     return this.#host.history(this.name, query);
+  }
+
+  seen(seq: number): void {
+    if (this.#state !== 'left') this.#host.seen(this.name, seq);
   }
 
   whenJoined(): Promise<JoinedFrame> {

@@ -72,6 +72,7 @@ export interface RoomBacking {
   whenJoined(): Promise<JoinedFrame>;
   publish(payload: unknown, options?: PublishOptions): Promise<Ack>;
   history(query?: HistoryQuery): Promise<HistoryPage>;
+  seen(seq: number): void;
   leave(): Promise<void>;
 }
 
@@ -137,6 +138,14 @@ export class Room<Payload = unknown> implements AsyncIterable<RoomEvent<Payload>
   /** As `client.history`. */
   history(query?: HistoryQuery): Promise<HistoryPage<Payload>> {
     return this.#backing.history(query) as Promise<HistoryPage<Payload>>;
+  }
+
+  /**
+   * Tells the server that this user has done with everything up to `seq`, by default all that was delivered. In
+   * rooms that keep a cursor, a later join without `since` begins there. Sent in the background, latest only.
+   */
+  seen(seq = this.position?.seq): void {
+    if (seq !== undefined) this.#backing.seen(seq);
   }
 
   /** Resolves when the server has confirmed it, or at once without a connection. */

@@ -264,6 +264,41 @@ test('presence: members and count follow joined and deltas', async (t) => {
   assert.equal(room.count, 1);
 });
 
+test('seen is gathered, cumulative, and waits for the next connection if there is none', async (t) => {
+  const server = await scripted(t);
+  const client = server.client();
+  const [a, b] = [client.join('a'), client.join('b')];
+  const peer = (await server.peer()).info();
+  await peer.joins({ seq: 5 });
+  await peer.joins({ seq: 7 });
+  await b.whenJoined();
+  a.seen(3);
+  a.seen(2);
+  b.seen();
+  assert.deepEqual((await peer.expect('seen')).rooms, { a: 3, b: 7 });
+  peer.socket.terminate();
+  await until(() => client.state.name !== 'open', 'the loss');
+  a.seen(5);
+  const next = (await server.peer()).info();
+  await next.expect('join');
+  await next.expect('join');
+  assert.deepEqual((await next.expect('seen')).rooms, { a: 5 });
+});
+
+test('a join that begins at a cursor of the server: the first event says where', async (t) => {
+  const server = await scripted(t);
+  const room = server.client().join('@me');
+  const heard = record<RoomEvent>((listener) => room.on('event', listener));
+  const peer = (await server.peer()).info();
+  const { since } = await peer.joins({ seq: 12, recovered: 'full', replay: 2, unread: 2 });
+  assert.equal(since, undefined);
+  peer.send(event(9, 4, { room: '@me' }), event(12, 9, { room: '@me' }));
+  peer.send({ type: 'caught_up', room: '@me', seq: 12 });
+  await until(() => heard.length === 2, 'two events');
+  assert.deepEqual(room.position, { epoch: 'e', seq: 12 });
+  assert.deepEqual(peer.unread, [], 'no hole was seen');
+});
+
 test('history is asked again after a loss and after a refusal that passes', async (t) => {
   const server = await scripted(t);
   const client = server.client();

@@ -110,6 +110,29 @@ test('since: after a position, the last n, and another session', async () => {
   );
 });
 
+test('an inbox goes on where its user has seen it to', async () => {
+  const sender = client('ann');
+  const first = client('ivy');
+  const inbox = first.join<number>('@ivy');
+  await inbox.whenJoined();
+  for (let n = 1; n <= 4; n++) await sender.publish('@ivy', n);
+  for await (const { payload, seq } of inbox) {
+    if (payload === 2) inbox.seen(seq);
+    if (payload === 4) break;
+  }
+  // Whatever is sent later on the same connection is handled after it.
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  await first.history('@ivy');
+  first.close();
+  const again = client('ivy').join<number>('@ivy');
+  const heard = record<RoomEvent<number>>((listener) => again.on('event', listener));
+  await until(() => heard.length === 2, 'the unread events');
+  assert.deepEqual(
+    heard.map(({ payload }) => payload),
+    [3, 4],
+  );
+});
+
 test('a page of history at a time', async () => {
   const ann = client('ann');
   for (let n = 0; n < 25; n++) await ann.publish('pages', n);
