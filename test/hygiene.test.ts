@@ -12,6 +12,7 @@ import {
   longFiles,
   strayModules,
   undocumented,
+  unlocked,
   wrongDirections,
 } from './support/rules.ts';
 import { readSource, type Source } from './support/source.ts';
@@ -61,6 +62,9 @@ describe('the project', () => {
   test('docs/dependencies.md has a line for every dependency', () => {
     assert.deepEqual(undocumented(textOf('package.json'), textOf('docs/dependencies.md')), []);
   });
+
+  test('the lock file holds every platform', () =>
+    assert.deepEqual(unlocked(textOf('package-lock.json')), []));
 
   function textOf(path: string): string {
     const file = files.find((one) => one.path === path);
@@ -244,5 +248,16 @@ describe('the rules fail where they should', () => {
     const json = JSON.stringify({ dependencies: { pino: '1' }, devDependencies: { '@x/y': '1' } });
     assert.deepEqual(undocumented(json, '| `pino` | logs |\n| `@x/y` | tests |'), []);
     assert.deepEqual(undocumented(json, '| `pino` | logs |\n@x/y is used by tests'), ['@x/y']);
+  });
+
+  test('a lock file without a platform', () => {
+    const lock = (...names: string[]): string => {
+      const a = { optionalDependencies: { '@a/linux': '1', '@a/darwin': '1' } };
+      return JSON.stringify({
+        packages: { 'node_modules/a': a, ...Object.fromEntries(names.map((name) => [name, {}])) },
+      });
+    };
+    assert.deepEqual(unlocked(lock('node_modules/@a/linux', 'node_modules/a/node_modules/@a/darwin')), []);
+    assert.equal(unlocked(lock('node_modules/@a/linux')).length, 1);
   });
 });

@@ -194,3 +194,22 @@ export function undocumented(packageJson: string, documentation: string): string
     (name) => !documentation.split('\n').some((line) => line.startsWith(`| \`${name}\` |`)),
   );
 }
+
+interface LockedPackage {
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Platform packages that a locked package asks for and the lock file does not hold. `npm ci` refuses such a lock,
+ * and on that platform the package would not run. npm writes one when a version is not published for all platforms.
+ */
+export function unlocked(packageLock: string): string[] {
+  const { packages } = JSON.parse(packageLock) as {
+    readonly packages: Readonly<Record<string, LockedPackage>>;
+  };
+  return Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter((name) => !(`node_modules/${name}` in packages || `${path}/node_modules/${name}` in packages))
+      .map((name) => `${path}: ${name} is not locked`),
+  );
+}
