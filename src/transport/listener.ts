@@ -4,6 +4,7 @@ import {
   us_listen_socket_close,
   us_socket_local_port,
 } from 'uWebSockets.js';
+import { existsSync, readdirSync } from 'node:fs';
 import type { Log } from '../broker/ports.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
@@ -19,11 +20,16 @@ type Listen = (
 
 /** Accepting starts again when so many sockets below the limit are free. */
 const REOPEN_MARGIN = 64;
+const REOPEN_MS = 250;
+
+/** One entry per open descriptor, on Linux. */
+const DESCRIPTORS = '/proc/self/fd';
 
 /**
  * The listen socket, closed while the process holds too many sockets: out of file descriptors, uWebSockets.js
  * spins at 100 % in accept, and everything else that opens a file fails (rule 9). Idle plain HTTP connections
- * count too, or an attacker who never upgrades would get there.
+ * count too, or an attacker who never upgrades would get there. So do WebSockets that have been ended: their
+ * callback has run, but where the client does not close, uWebSockets.js keeps the descriptor for 16 s.
  */
 export class Listener {
   readonly #app: TemplatedApp;
@@ -33,7 +39,11 @@ export class Listener {
   #host = '';
   #port = 0;
   #sockets = 0;
-  #stopped = false;
+  /** At most so many closed WebSockets still have their descriptor: the true number takes a look at the system. */
+  #lingering = 0;
+  /** Descriptors of the process that are not clients. */
+  #others = 0;
+  #reopening: NodeJS.Timeout | undefined;
 
   constructor(app: TemplatedApp, maxSockets: number, log: Log) {
     this.#app = app;
@@ -47,29 +57,40 @@ export class Listener {
   async listen(host: string, port: number): Promise<number> {
     this.#host = host;
     this.#port = port;
-    if (!this.#open())
+    if (!this.#open() || (port === 0 && !this.#openAgain()))
       throw new Error(`cannot listen on ${host}:${port}: the address is in use or not of this machine`);
+    this.#others = openDescriptors() ?? 0;
     return this.#port;
   }
 
   webSocketClosed(): void {
+    this.#lingering++;
     this.#changed(-1);
   }
 
   stop(): void {
-    this.#stopped = true;
+    clearInterval(this.#reopening);
     this.#shut();
   }
 
   #changed(by: number): void {
     this.#sockets += by;
-    if (by > 0 && this.#socket !== undefined && this.#sockets >= this.#maxSockets) {
-      this.#log.warn({ sockets: this.#sockets }, 'too many sockets: accepting is suspended');
-      this.#shut();
-    } else if (by < 0 && this.#socket === undefined && !this.#stopped && this.#port !== 0) {
-      if (this.#sockets <= this.#maxSockets - REOPEN_MARGIN && this.#open())
-        this.#log.info({ sockets: this.#sockets }, 'accepting again');
-    }
+    if (by < 0 || this.#socket === undefined || !this.#full(this.#maxSockets)) return;
+    this.#log.warn({ sockets: this.#sockets }, 'too many sockets: accepting is suspended');
+    this.#shut();
+    this.#reopening = setInterval(() => this.#reopen(), REOPEN_MS);
+  }
+
+  #reopen(): void {
+    if (this.#full(this.#maxSockets - REOPEN_MARGIN) || !this.#open()) return;
+    clearInterval(this.#reopening);
+    this.#log.info({ sockets: this.#sockets }, 'accepting again');
+  }
+
+  #full(limit: number): boolean {
+    if (this.#sockets + this.#lingering < limit) return false;
+    this.#lingering = Math.max(0, (openDescriptors() ?? 0) - this.#others - this.#sockets);
+    return this.#sockets + this.#lingering >= limit;
   }
 
   /** uWebSockets.js calls back before `listen` returns. */
@@ -83,9 +104,20 @@ export class Listener {
     return true;
   }
 
+  /** By its number: bound as 0, the port lacks SO_REUSEADDR and could not be opened again beside its connections. */
+  #openAgain(): boolean {
+    this.#shut();
+    return this.#open();
+  }
+
   #shut(): void {
     if (this.#socket === undefined) return;
     us_listen_socket_close(this.#socket);
     this.#socket = undefined;
   }
+}
+
+/** undefined where the system does not tell: then lingering sockets are not seen. */
+function openDescriptors(): number | undefined {
+  return existsSync(DESCRIPTORS) ? readdirSync(DESCRIPTORS).length : undefined;
 }
