@@ -1,6 +1,7 @@
 /** Handshakes that wait for a signature check, and the limits on how many there may be. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { freeAddress } from '../support/port.ts';
 import { frame, type Handshake, handshakeText, RawSocket } from '../support/raw-socket.ts';
 import { type Overrides, startTransport, type TestTransport } from './support/parts.ts';
 import { pause } from './support/spawn.ts';
@@ -178,7 +179,9 @@ test('close ends handshakes and connections at once', async (t) => {
 });
 
 test('a port that somebody listens on already is not shared in silence', async (t) => {
-  const node = await start(t);
+  // Named, not 0: a port that the kernel picks is never shared, whatever the options.
+  const port = Number((await freeAddress()).split(':')[1]);
+  const node = await start(t, { port });
   await assert.rejects(startTransport({ port: node.port }), /cannot listen on 127\.0\.0\.1/);
   await assert.rejects(startTransport({ host: '192.0.2.1' }), /cannot listen on 192\.0\.2\.1/);
 });

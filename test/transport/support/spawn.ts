@@ -1,11 +1,15 @@
 /** Child processes: naive programs that are to crash, and nodes of ours that are to live. */
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Limits } from '../../../src/broker/settings.ts';
 
 export interface NodeSettings {
   readonly limits?: Partial<Limits>;
   readonly idleSeconds?: number;
+  /** The limit of open files of the process. */
+  readonly openFiles?: number;
   readonly publishBeforeListen?: boolean;
   /** Publishes `bytes` into each of the rooms `room0`, `room1`, … every millisecond, once `members` are in all. */
   readonly storm?: { readonly rooms: number; readonly bytes: number; readonly members: number };
@@ -62,6 +66,11 @@ export class Program {
     return this.#process.pid as number;
   }
 
+  /** `R` while it runs or wants to run, `S` while it waits, as the kernel says. Linux. */
+  state(): string | undefined {
+    return readFileSync(`/proc/${this.pid}/stat`, 'latin1').split(') ')[1]?.charAt(0);
+  }
+
   /** The node's counts at this moment. */
   async counts(): Promise<Counts> {
     if (this.exit !== undefined)
@@ -104,10 +113,8 @@ export class Program {
 
 /** A node of ours, listening. */
 export async function startNode(settings: NodeSettings = {}): Promise<Program> {
-  const child = fork(new URL('./node.ts', import.meta.url), [JSON.stringify(settings)], {
-    execArgv: ['--import', 'tsx', '--no-warnings'],
-    silent: true,
-  });
+  const node = [process.execPath, '--import', 'tsx', fileURLToPath(new URL('./node.ts', import.meta.url))];
+  const child = spawnUnder(settings.openFiles, [...node, JSON.stringify(settings)]);
   const program = new Program(child);
   const hello = await Promise.race([once(child, 'message'), program.exited.then(() => undefined)]);
   if (hello === undefined) throw new Error(`the node did not start:\n${program.output}`);
@@ -127,12 +134,18 @@ export async function startNaive(name: string, ...args: string[]): Promise<Progr
   return program;
 }
 
-/** Under a limit of open files, set by a shell. */
+/** Under a limit of open files. */
 export async function startNaiveWithFiles(files: number, name: string): Promise<Program> {
-  const script = `ulimit -n ${files}; exec "$0" "$1"`;
-  const program = new Program(spawn('/bin/sh', ['-c', script, process.execPath, naivePath(name)]));
+  const program = new Program(spawnUnder(files, [process.execPath, naivePath(name)]));
   await listening(program);
   return program;
+}
+
+/** Only a shell can lower the limit of open files; exec keeps the process id, and the channel to the parent. */
+function spawnUnder(openFiles: number | undefined, [command = '', ...args]: string[]): ChildProcess {
+  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', 'ipc'];
+  if (openFiles === undefined) return spawn(command, args, { stdio });
+  return spawn('/bin/sh', ['-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, command, ...args], { stdio });
 }
 
 async function listening(program: Program): Promise<void> {
