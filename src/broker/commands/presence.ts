@@ -1,12 +1,14 @@
 import type { PresenceFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
-import { roomKey } from '../rooms.ts';
 import { fault, type Session } from '../session.ts';
 
 export function presence(session: Session, frame: PresenceFrame, domain: Domain): void {
   if (!session.may('presence', frame.room))
     return session.refuse(frame, fault('forbidden', 'the token does not allow "presence" in this room'));
-  const room = domain.rooms.get(roomKey(session.identity.tenant, frame.room));
+  const target = session.target(frame.room);
+  if (target === undefined)
+    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  const room = domain.rooms.get(target.ref.key);
   const members = room === undefined ? [] : domain.notices.list(room);
   session.send({
     type: 'presence',

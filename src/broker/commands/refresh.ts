@@ -1,5 +1,6 @@
 import type { RefreshFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
+import type { Membership } from '../membership.ts';
 import type { Verdict } from '../ports.ts';
 import { fault, type Session } from '../session.ts';
 
@@ -34,8 +35,7 @@ function decide(
     return session.refuse(frame, fault('forbidden', 'the new token is of another user or tenant'));
   session.adopt(identity);
   for (const membership of [...session.rooms.values()]) {
-    const name = membership.room.ref.name;
-    if (!session.may('join', name))
+    if (!stillAllowed(session, membership))
       session.expel(membership, fault('forbidden', 'the new token does not allow this room'));
   }
   renewed(session);
@@ -44,4 +44,10 @@ function decide(
     ...(frame.id !== undefined && { id: frame.id }),
     ...(identity.exp !== undefined && { exp: identity.exp }),
   });
+}
+
+/** A member that watches who comes and goes joined on the strength of two grants. */
+function stillAllowed(session: Session, { room, watches }: Membership): boolean {
+  const { name } = room.ref;
+  return session.may('join', name) && (!watches || session.may('presence', name));
 }
