@@ -39,6 +39,7 @@ export interface Frame {
   readonly durable: boolean;
   readonly recovered: string;
   readonly replay: number;
+  readonly unread: number;
   readonly members: readonly Member[];
   readonly joined: readonly Member[];
   readonly left: readonly string[];
