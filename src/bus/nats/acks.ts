@@ -4,6 +4,7 @@
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { Env } from './env.ts';
+import { guarded } from './guard.ts';
 import { headerText, madeHeaders, statusOf } from './headers.ts';
 import type { Cancel } from './timers.ts';
 
@@ -27,14 +28,14 @@ export class Requests {
   readonly #stop: Cancel;
   #last = 0;
 
-  constructor(connection: NatsConnection, inbox: string, { timers, ticks }: Env) {
+  constructor(connection: NatsConnection, inbox: string, { timers, ticks, log }: Env) {
     this.#connection = connection;
     this.#inbox = `${inbox}.r.`;
     this.#ticks = ticks;
     this.#subscription = connection.subscribe(`${this.#inbox}*`, {
-      callback: (error, msg) => {
+      callback: guarded(log, 'an answer from NATS', (error, msg) => {
         if (error === null) this.#received(msg);
-      },
+      }),
     });
     this.#stop = timers.every(SWEEP_MS, () => this.#sweep());
   }

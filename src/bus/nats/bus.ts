@@ -17,10 +17,11 @@ import type { Page } from '../tail.ts';
 import { dial, follow } from './connection.ts';
 import { Durable } from './durable.ts';
 import { type Env, environment } from './env.ts';
+import { GuardedSink, guarded } from './guard.ts';
 import { encodeMeta } from './headers.ts';
 import { LiveRooms } from './live.ts';
 import type { NatsBusParts } from './parts.ts';
-import { retentionOf, withoutHistory } from './streams.ts';
+import { HEADER_BYTES, retentionOf, withoutHistory } from './streams.ts';
 import { type RoomSubjects, Subjects } from './subject.ts';
 import type { Cancel } from './timers.ts';
 import { Turns } from './turns.ts';
@@ -110,7 +111,8 @@ export class NatsBus implements Bus {
     this.#connected = false;
   }
 
-  open(ref: RoomRef, sink: RoomSink): void {
+  open(ref: RoomRef, plain: RoomSink): void {
+    const sink = new GuardedSink(plain, this.#env.log);
     const subjects = this.#subjects.room(ref.tenant, ref.name);
     if (this.#state === 'new' || this.#state === 'closed') sink.failed(CLOSED);
     else if (subjects === undefined) sink.failed(BAD_NAME);
@@ -128,8 +130,9 @@ export class NatsBus implements Bus {
     else this.#durable?.shut(subjects);
   }
 
-  publish(publication: Publication, settle: Settle): void {
+  publish(publication: Publication, plain: Settle): void {
     const { room, ephemeral } = publication;
+    const settle = guarded(this.#env.log, 'the answer to a publish', plain);
     const subjects = this.#subjects.room(room.tenant, room.name);
     if (this.#state !== 'open') settle(this.#state === 'draining' ? DRAINING : CLOSED);
     else if (subjects === undefined) settle(BAD_NAME);
@@ -138,14 +141,16 @@ export class NatsBus implements Bus {
     else this.#durable?.publish(publication, subjects, settle);
   }
 
-  replay(ref: RoomRef, since: ReplaySince, page: Page, done: (result: ReplayPage | Fault) => void): void {
+  replay(ref: RoomRef, since: ReplaySince, page: Page, plain: (result: ReplayPage | Fault) => void): void {
+    const done = guarded(this.#env.log, 'the answer to a replay', plain);
     const subjects = this.#subjects.room(ref.tenant, ref.name);
     if (subjects === undefined || this.#state === 'closed' || this.#live === undefined) done(CLOSED);
     else if (this.#historyOf(ref) === undefined) done(this.#live.replay(ref, since));
     else this.#durable?.replay(subjects, since, page, done);
   }
 
-  history(ref: RoomRef, query: HistoryQuery, done: (result: HistoryPage | Fault) => void): void {
+  history(ref: RoomRef, query: HistoryQuery, plain: (result: HistoryPage | Fault) => void): void {
+    const done = guarded(this.#env.log, 'the answer to a history question', plain);
     const subjects = this.#subjects.room(ref.tenant, ref.name);
     const history = this.#historyOf(ref);
     if (subjects === undefined || this.#state === 'closed' || this.#live === undefined) done(CLOSED);
@@ -183,6 +188,7 @@ export class NatsBus implements Bus {
 
   async #startDurable(connection: NatsConnection): Promise<Durable | undefined> {
     const { options, policies, limits, log } = this.#parts;
+    checkPayload(connection, limits.payloadBytes);
     const retention = retentionOf(policies, limits);
     if (retention === undefined) return undefined;
     const cannot = withoutHistory(connection);
@@ -235,6 +241,15 @@ export class NatsBus implements Bus {
     this.#live?.expire();
     this.#durable?.sweep();
   }
+}
+
+function checkPayload(connection: NatsConnection, payloadBytes: number): void {
+  const max = connection.info?.max_payload ?? 0;
+  if (payloadBytes + HEADER_BYTES <= max) return;
+  throw new Error(
+    `the NATS server takes messages of ${max} bytes (max_payload), and limits.payloadBytes is ${payloadBytes}, which ` +
+      `takes ${payloadBytes + HEADER_BYTES} with its headers: raise the one or lower the other.`,
+  );
 }
 
 /** The client has no back-pressure of its own; its socket tells, where it can be reached. */

@@ -108,12 +108,30 @@ export function connectionOptions(name: string, inbox: string, options: NatsOpti
   };
 }
 
-/** The files are read at each connect, so that they can be exchanged while the process runs. */
+/**
+ * The files are read at each connect, so that they can be exchanged while the process runs. One that cannot be read
+ * in that moment counts as unchanged: the client closes a connection for good when an authenticator throws.
+ */
+function fileReader(path: string): () => string {
+  let last: string | undefined;
+  return () => {
+    try {
+      last = `${readFileSync(path, 'utf8').trim()}\n`;
+    } catch (error) {
+      if (last === undefined) throw error;
+    }
+    return last;
+  };
+}
+
 function authenticatorOf(credentials: NatsCredentials): Authenticator | undefined {
   const { user, password, token, nkeySeed, nkeySeedFile, credsFile } = credentials;
-  if (credsFile !== undefined) return credsAuthenticator(() => readFileSync(credsFile));
-  if (nkeySeedFile !== undefined)
-    return nkeyAuthenticator(() => Buffer.from(readFileSync(nkeySeedFile, 'utf8').trim()));
+  if (credsFile !== undefined) {
+    const creds = fileReader(credsFile);
+    return credsAuthenticator(() => Buffer.from(creds()));
+  }
+  if (nkeySeedFile !== undefined) return nkeyAuthenticator(() => Buffer.from(seed().trim()));
+  }
   if (nkeySeed !== undefined) return nkeyAuthenticator(Buffer.from(nkeySeed));
   if (token !== undefined) return tokenAuthenticator(token);
   return user === undefined ? undefined : usernamePasswordAuthenticator(user, password);

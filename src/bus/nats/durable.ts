@@ -78,7 +78,12 @@ export class Durable {
     );
     this.#requests = new Requests(connection, subjects.inbox(node), env);
     this.#reads = new DirectReads(replay, subjects.inbox(`${node}-replay`), env);
-    const store = new Store(this.#requests, this.#reads, subjects);
+    const store = new Store(
+      this.#requests,
+      this.#reads,
+      subjects,
+      () => connected() && this.#replayConnected,
+    );
     const kept = { store, logs, perRoom: perRoom(parts.retention) };
     const missing: Fills['want'] = (shard, feed) => this.#fills.want(shard, feed);
     this.#fills = new Fills({ ...env, ...kept, ...options });
@@ -241,7 +246,6 @@ export class Durable {
       missing: (feed) => this.#fills.want(shardOf(feed.shard), feed),
       suspicious: (feed) => this.#epochs.suspect(shardOf(feed.shard)),
       skipOf: (meta) => this.#publishing.skipOf(meta),
-      broken: (error) => this.#parts.env.log.error({ err: error }, 'a room has thrown on an event'),
     };
   }
 

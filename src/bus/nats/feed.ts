@@ -15,14 +15,12 @@ export interface FeedHost {
   suspicious(feed: Feed): void;
   /** The `skip` that a publish of this node left; it is handed out once. */
   skipOf(meta: Meta): Skip | undefined;
-  /** A sink has thrown. */
-  broken(error: unknown): void;
 }
 
 /** An own publish that is stored, but whose event has not come yet. */
 interface Waiter {
   readonly seq: number;
-  readonly then: () => void;
+  readonly then: (seen: boolean) => void;
 }
 
 /** More than this is not held in memory: it comes from the store like what is missing before it. */
@@ -83,6 +81,7 @@ export class Feed {
   reset(): void {
     this.#rule = undefined;
     this.#early = [];
+    for (const { then } of this.#waiters.splice(0)) then(false);
   }
 
   failed(fault: Fault): void {
@@ -120,7 +119,7 @@ export class Feed {
 
   /** Outside the order: not stored, to whoever is here. */
   passed(event: RoomEvent): void {
-    if (this.#rule !== undefined) this.#hand(event);
+    if (this.#rule !== undefined) this.sink?.event(event);
   }
 
   /** The store has been read, see `GapRule.filled`. */
@@ -143,9 +142,9 @@ export class Feed {
     this.#settle();
   }
 
-  /** Runs `then` as soon as the event has been handed to the sink. */
-  whenSeen(seq: number, then: () => void): void {
-    if (this.saw(seq)) then();
+  /** Runs `then` as soon as the event has been handed to the sink; false: it never will be. */
+  whenSeen(seq: number, then: (seen: boolean) => void): void {
+    if (this.saw(seq)) then(true);
     else this.#waiters.push({ seq, then });
   }
 
@@ -179,17 +178,8 @@ export class Feed {
     const event = eventOf(this.ref, arrival, ring.last, this.#host.skipOf(arrival.meta));
     this.sure = Math.max(this.sure, arrival.seq);
     ring.push(event, this.#host.now());
-    this.#hand(event);
+    this.sink?.event(event);
     if (this.#waiters.length > 0) this.#settle();
-  }
-
-  /** A sink that throws must not take the events behind this one with it: the rule has them as delivered. */
-  #hand(event: RoomEvent): void {
-    try {
-      this.sink?.event(event);
-    } catch (error) {
-      this.#host.broken(error);
-    }
   }
 
   #settle(): void {
@@ -197,7 +187,7 @@ export class Feed {
     const done = this.#waiters.filter(({ seq }) => this.saw(seq));
     if (done.length === 0) return;
     this.#waiters = this.#waiters.filter(({ seq }) => !this.saw(seq));
-    for (const { then } of done) then();
+    for (const { then } of done) then(true);
   }
 
   /** Whether an event that comes once more is one of those handed out lately. */

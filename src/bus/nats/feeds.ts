@@ -8,6 +8,7 @@ import type { Audits } from './audit.ts';
 import type { Env } from './env.ts';
 import { passingEvent } from './events.ts';
 import { Feed, type FeedHost } from './feed.ts';
+import { guarded } from './guard.ts';
 import { decodeMeta, headerText, LAST_SEQUENCE, numberIn, payloadText, SEQUENCE } from './headers.ts';
 import { Lingering } from './linger.ts';
 import type { NatsOptions } from './options.ts';
@@ -112,9 +113,9 @@ export class Feeds {
   }
 
   #listen(feed: Feed, shard: Shard, subject: string): Subscription {
-    const { connection, host } = this.#parts;
+    const { connection, host, log } = this.#parts;
     return connection.subscribe(subject, {
-      callback: (error, msg) => {
+      callback: guarded(log, 'a message from NATS', (error, msg) => {
         if (error !== null) {
           this.#fail(shard, feed, {
             ok: false,
@@ -134,7 +135,7 @@ export class Feeds {
         shard.saw(seq);
         const arrival = arrivalOf(msg, text, seq);
         if (arrival !== undefined) feed.arrived(numberIn(text, LAST_SEQUENCE) ?? 0, arrival);
-      },
+      }),
     });
   }
 

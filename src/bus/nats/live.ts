@@ -15,6 +15,7 @@ import type {
   Settle,
 } from '../../broker/ports.ts';
 import type { Env } from './env.ts';
+import { guarded } from './guard.ts';
 import { decodeMeta, encodeMeta, headerText, madeHeaders, payloadText } from './headers.ts';
 import { Lingering } from './linger.ts';
 import type { NatsOptions } from './options.ts';
@@ -153,7 +154,7 @@ export class LiveRooms {
 
   #listen(room: LiveRoom): Subscription {
     return this.#parts.connection.subscribe(room.subject, {
-      callback: (error, msg) => {
+      callback: guarded(this.#parts.log, 'a message from NATS', (error, msg) => {
         if (error !== null) {
           this.#parts.log.error(
             { err: error, subject: room.subject },
@@ -166,18 +167,14 @@ export class LiveRooms {
         const { ts, from, msgId, key } = meta;
         const seq = meta.ephemeral ? undefined : ++this.#seq;
         this.#hand(room, { room: room.ref.name, payload: payloadText(msg), seq, ts, from, msgId, key });
-      },
+      }),
     });
   }
 
   #hand(room: LiveRoom, fields: ConstructorParameters<typeof RoomEvent>[0]): void {
     const prev = room.last;
     room.last = fields.seq ?? room.last;
-    try {
-      room.sink?.event(new RoomEvent(fields.seq === undefined ? fields : { ...fields, prev }));
-    } catch (error) {
-      this.#parts.log.error({ err: error, room: room.ref.name }, 'a room has thrown on an event');
-    }
+    room.sink?.event(new RoomEvent(fields.seq === undefined ? fields : { ...fields, prev }));
   }
 
   #flushed(): Promise<void> {

@@ -100,7 +100,7 @@ export class Publishing {
       this.#settle(outcome, number, settle);
     };
     const cancel = this.#parts.timers.after(Math.max(0, until - this.#parts.ticks()), () => end(UNSEEN));
-    feed.whenSeen(seq, () => end({ ...accepted, epoch: shard.epoch }));
+    feed.whenSeen(seq, (seen) => end(seen ? { ...accepted, epoch: shard.epoch } : UNSEEN));
     this.#parts.audits.soon(shard, feed);
   }
 
@@ -113,7 +113,7 @@ export class Publishing {
 const UNSEEN: Fault = {
   ok: false,
   code: 'unavailable',
-  reason: 'the publish is stored, but its event has not come back in time',
+  reason: 'the publish was stored, but its event has not come back',
   retryAfterMs: 1000,
 };
 

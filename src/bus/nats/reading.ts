@@ -23,6 +23,8 @@ type Need = { readonly since: number } | 'all' | { readonly ahead: number };
 /** A load may be overtaken by what happens in the room; so often it is tried, and as often when NATS is silent. */
 const ROUNDS = 4;
 const PAUSE_MS = 250;
+/** Readers of one stream that may wait at once: with 2 reading at a time and 5 ms each, the last waits for 1 s. */
+const WAITING_MAX = 500;
 /** How long an event that exists is waited for. */
 const ARRIVAL_MS = 2000;
 
@@ -31,6 +33,13 @@ const SILENT: Fault = {
   code: 'unavailable',
   reason: 'the store of the room does not answer',
   retryAfterMs: 1000,
+};
+const TOO_MANY: Fault = {
+  ok: false,
+  code: 'overloaded',
+  reason: 'too many want to read the store at once',
+  retryAfterMs: 1000,
+  limit: WAITING_MAX,
 };
 const NOT_OPEN: Fault = {
   ok: false,
@@ -73,6 +82,7 @@ export class Reading {
     feed.ring.expire(this.#parts.now());
     const answer = replayFrom(feed.ring, feed, since, page, false);
     if ('ok' in answer) done(answer);
+    else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
     else void this.#replayLater(feed, shard, since, page, answer.need).then(done);
   }
 
@@ -85,16 +95,17 @@ export class Reading {
     done: (result: HistoryPage | Fault) => void,
   ): void {
     const feed = shard.feeds.get(subjects.log);
-    if (feed?.ring === undefined || feed.rule === undefined) {
-      void this.#visited(ref, policy, subjects, shard).then((ring) =>
-        done(ring instanceof Ring ? historyAnswer(ring, shard.epoch, query) : ring),
+    const ring = feed?.rule === undefined ? undefined : feed.ring;
+    ring?.expire(this.#parts.now());
+    const need = ring === undefined ? 'all' : historyNeed(ring, query);
+    if (ring !== undefined && need === undefined) done(historyAnswer(ring, shard.epoch, query));
+    else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
+    else if (feed !== undefined && ring !== undefined && need !== undefined)
+      void this.#historyLater(feed, shard, query, need).then(done);
+    else
+      void this.#visited(ref, policy, subjects, shard).then((visited) =>
+        done(visited instanceof Ring ? historyAnswer(visited, shard.epoch, query) : visited),
       );
-      return;
-    }
-    feed.ring.expire(this.#parts.now());
-    const need = historyNeed(feed.ring, query);
-    if (need === undefined) done(historyAnswer(feed.ring, feed.epoch, query));
-    else void this.#historyLater(feed, shard, query, need).then(done);
   }
 
   async #replayLater(
@@ -182,7 +193,7 @@ export class Reading {
       return 'loaded';
     }
     this.#missing(shard, feed);
-    await Promise.race([new Promise<void>((seen) => feed.whenSeen(tail.seq, seen)), sleep(ARRIVAL_MS)]);
+    await Promise.race([new Promise<boolean>((seen) => feed.whenSeen(tail.seq, seen)), sleep(ARRIVAL_MS)]);
     return 'loaded';
   }
 

@@ -2,7 +2,7 @@
 import type { Msg } from '@nats-io/nats-core';
 import type { NoAnswer, Requests } from './acks.ts';
 import type { Arrival } from './arrival.ts';
-import type { DirectReads, Each } from './direct.ts';
+import type { DirectReads, Each, ReadEnd } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Subjects } from './subject.ts';
 
@@ -48,10 +48,13 @@ export class Store {
   readonly #leaders: Requests;
   readonly #replicas: DirectReads;
   readonly #subjects: Subjects;
+  readonly #connected: () => boolean;
   readonly #runningState = new Map<number, Promise<unknown>>();
   readonly #nextState = new Map<number, Promise<StreamState | 'missing' | NoAnswer>>();
 
-  constructor(leaders: Requests, replicas: DirectReads, subjects: Subjects) {
+  /** What is asked while not connected is answered at once, as lost. */
+  constructor(leaders: Requests, replicas: DirectReads, subjects: Subjects, connected: () => boolean) {
+    this.#connected = connected;
     this.#leaders = leaders;
     this.#replicas = replicas;
     this.#subjects = subjects;
@@ -133,12 +136,14 @@ export class Store {
     return end.status === 204 || end.status === 404 ? { seqs, upTo: end.upTo } : 'nobody';
   }
 
-  #replica(shard: number, request: object, each: Each) {
+  #replica(shard: number, request: object, each: Each): Promise<ReadEnd | NoAnswer> {
+    if (!this.#connected()) return Promise.resolve('lost');
     return this.#replicas.read(this.#subjects.stream(shard), request, each);
   }
 
   #leader(call: string, shard: number, request: object): Promise<LeaderAnswer | NoAnswer> {
     const subject = `$JS.API.${call}.${this.#subjects.stream(shard)}`;
+    if (!this.#connected()) return Promise.resolve('lost');
     return new Promise((done) => {
       this.#leaders.send(
         subject,

@@ -17,7 +17,7 @@ import { Subjects } from './subject.ts';
 export const BATCH_SINCE = [2, 11] as const;
 
 /** Headers of ours and of the server beside the payload. */
-const HEADER_BYTES = 4096;
+export const HEADER_BYTES = 4096;
 const API_TIMEOUT_MS = 5000;
 
 /** What the streams have to keep: the most that any room may. Each room's own bounds are applied on reading. */

@@ -3,6 +3,7 @@ import type { NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { Audits } from './audit.ts';
 import type { Env } from './env.ts';
 import type { Epochs } from './epochs.ts';
+import { guarded } from './guard.ts';
 import type { NatsOptions } from './options.ts';
 import type { Publisher } from './publisher.ts';
 import type { Shard } from './shard.ts';
@@ -31,14 +32,14 @@ export class Watch {
     this.#parts = parts;
     const { timers, options, connection } = parts;
     this.#subscription = connection.subscribe(`${ELECTED}*`, {
-      callback: (error, msg) => {
+      callback: guarded(parts.log, 'a message from NATS', (error, msg) => {
         if (error === null) this.#elected(msg.subject.slice(ELECTED.length));
         else
           parts.log.warn(
             { err: error },
             'leader changes are not heard of: the permission to subscribe is missing',
           );
-      },
+      }),
     });
     this.#stops = [
       timers.every(LAG_CHECK_MS, this.#lagCheck()),
