@@ -130,7 +130,9 @@ function authenticatorOf(credentials: NatsCredentials): Authenticator | undefine
     const creds = fileReader(credsFile);
     return credsAuthenticator(() => Buffer.from(creds()));
   }
-  if (nkeySeedFile !== undefined) return nkeyAuthenticator(() => Buffer.from(seed().trim()));
+  if (nkeySeedFile !== undefined) {
+    const seed = fileReader(nkeySeedFile);
+    return nkeyAuthenticator(() => Buffer.from(seed().trim()));
   }
   if (nkeySeed !== undefined) return nkeyAuthenticator(Buffer.from(nkeySeed));
   if (token !== undefined) return tokenAuthenticator(token);

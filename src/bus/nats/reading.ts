@@ -8,7 +8,7 @@ import type {
   RoomRef,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy } from '../../broker/settings.ts';
-import { historyAnswer } from '../memory/answers.ts';
+import { historyAnswer } from '../answers.ts';
 import type { Page } from '../tail.ts';
 import type { Feed } from './feed.ts';
 import { type Loadable, type Loaded, type LoadParts, loadAll, loadSince } from './loads.ts';
