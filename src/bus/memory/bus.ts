@@ -16,9 +16,9 @@ import type {
   Settle,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
+import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
 import { DedupeWindow, publishIdentity } from '../dedupe.ts';
 import type { Page } from '../tail.ts';
-import { historyAnswer, type RoomView, replayAnswer } from './answers.ts';
 import { RoomTable } from './rooms.ts';
 
 export interface MemoryBusOptions {

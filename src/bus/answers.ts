@@ -1,6 +1,6 @@
-/** What the embedded bus answers to replay and history, from what is kept of a room. */
-import type { HistoryPage, HistoryQuery, ReplayPage, ReplaySince } from '../../broker/ports.ts';
-import type { Page, Tail } from '../tail.ts';
+/** What a bus answers to replay and history, from what is kept of a room. */
+import type { HistoryPage, HistoryQuery, ReplayPage, ReplaySince } from '../broker/ports.ts';
+import type { Page, Tail } from './tail.ts';
 
 /** A room as an answer needs it; `start` as in RoomState. */
 export interface RoomView {
@@ -43,18 +43,37 @@ function replayFrom(
 }
 
 export function historyAnswer(room: RoomView, epoch: string, query: HistoryQuery): HistoryPage {
-  const { after, before } = query;
   const page = { count: query.limit, maxBytes: query.maxBytes };
-  const end = before === undefined ? (room.tail?.length ?? 0) : (room.tail?.after(before - 1) ?? 0);
-  if (after === undefined) {
-    const events = room.tail?.takeNewest(end, page) ?? [];
-    const more = events.length < end;
-    return { ok: true, epoch, events, more, truncated: !more && lostBefore(room, before) };
-  }
+  return query.after === undefined
+    ? pageBefore(room, epoch, query.before, page)
+    : pageAfter(room, epoch, query.after, query.before, page);
+}
+
+/** The newest events before a position, or of all. */
+function pageBefore(room: RoomView, epoch: string, before: number | undefined, page: Page): HistoryPage {
+  const end = endOf(room, before);
+  const events = room.tail?.takeNewest(end, page) ?? [];
+  const more = events.length < end;
+  return { ok: true, epoch, events, more, truncated: !more && lostBefore(room, before) };
+}
+
+/** The oldest events after a position. */
+function pageAfter(
+  room: RoomView,
+  epoch: string,
+  after: number,
+  before: number | undefined,
+  page: Page,
+): HistoryPage {
+  const end = endOf(room, before);
   const place = Math.min(room.tail?.after(after) ?? 0, end);
   const events = room.tail?.take(place, end, page) ?? [];
   const truncated = after < lostUpTo(room) && after + 1 < (before ?? Number.POSITIVE_INFINITY);
   return { ok: true, epoch, events, more: place + events.length < end, truncated };
+}
+
+function endOf({ tail }: RoomView, before: number | undefined): number {
+  return (before === undefined ? tail?.length : tail?.after(before - 1)) ?? 0;
 }
 
 /** Whether the room is known to have had events before this position that are gone. */
