@@ -33,6 +33,8 @@ export interface SocketParts {
 const ABNORMAL = 1006;
 /** The server broke the protocol; a client may not send 1002 in a browser. */
 const PROTOCOL_ERROR = 4000;
+/** Milliseconds from `error` to `close`, at most. */
+const ABANDON_MS = 100;
 
 interface CloseEventLike {
   readonly code: number;
@@ -49,6 +51,7 @@ export class Socket {
   #heartbeat: Heartbeat | undefined;
   #info: ServerInfoFrame | undefined;
   #failure = '';
+  #abandon: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
 
   constructor(parts: SocketParts, owner: SocketOwner) {
@@ -59,9 +62,7 @@ export class Socket {
     this.#socket = new parts.webSocket(parts.url, [parts.codec.subprotocol, `bearer.${parts.token}`]);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.onmessage = (event: { readonly data: unknown }) => this.#message(event.data);
-    this.#socket.onerror = (event: { readonly message?: string }) => {
-      this.#failure = event.message ?? '';
-    };
+    this.#socket.onerror = (event: { readonly message?: string }) => this.#failed(event.message ?? '');
     this.#socket.onclose = ({ code, reason }: CloseEventLike) => this.#end(code, reason || this.#failure);
     const { connectTimeoutMs } = parts;
     this.#deadline = setTimeout(
@@ -82,6 +83,15 @@ export class Socket {
     if (this.#ended) return;
     this.#socket.close(code, reason);
     this.#end(seen, reason);
+  }
+
+  /** A `close` follows at once, except in Node's own WebSocket when the server cannot be reached. */
+  #failed(message: string): void {
+    this.#failure = message;
+    this.#abandon ??= setTimeout(() => {
+      this.#socket.close();
+      this.#end(ABNORMAL, message);
+    }, ABANDON_MS);
   }
 
   #message(data: unknown): void {
@@ -138,6 +148,7 @@ export class Socket {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#deadline);
+    clearTimeout(this.#abandon);
     this.#heartbeat?.stop();
     this.#owner.ended({ code, reason, opened: this.#info !== undefined });
   }

@@ -122,6 +122,8 @@ export interface Scripted {
   readonly url: string;
   /** The next connection. */
   peer(): Promise<Peer>;
+  /** No connection is accepted any more; those that are open stay. */
+  stop(): void;
   /** A client that is closed when the test ends. */
   client(options?: Partial<ConnectOptions>): Client;
 }
@@ -155,6 +157,7 @@ export async function scripted(t: TestContext): Promise<Scripted> {
       const peer = peers.shift();
       return peer === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(peer);
     },
+    stop: () => void server.close(),
     client: (options = {}) => {
       const made = connect(url, { token: 'tok', webSocket: WebSocket, ...options });
       clients.push(made);
