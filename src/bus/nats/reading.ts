@@ -83,7 +83,7 @@ export class Reading {
     const answer = replayFrom(feed.ring, feed, since, page, false);
     if ('ok' in answer) done(answer);
     else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
-    else void this.#replayLater(feed, shard, since, page, answer.need).then(done);
+    else this.#later(this.#replayLater(feed, shard, since, page, answer.need), done);
   }
 
   history(
@@ -101,11 +101,23 @@ export class Reading {
     if (ring !== undefined && need === undefined) done(historyAnswer(ring, shard.epoch, query));
     else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
     else if (feed !== undefined && ring !== undefined && need !== undefined)
-      void this.#historyLater(feed, shard, query, need).then(done);
+      this.#later(this.#historyLater(feed, shard, query, need), done);
     else
-      void this.#visited(ref, policy, subjects, shard).then((visited) =>
-        done(visited instanceof Ring ? historyAnswer(visited, shard.epoch, query) : visited),
+      this.#later(
+        this.#visited(ref, policy, subjects, shard).then((visited) =>
+          visited instanceof Ring ? historyAnswer(visited, shard.epoch, query) : visited,
+        ),
+        done,
       );
+  }
+
+  #later<T>(work: Promise<T | Fault>, done: (result: T | Fault) => void): void {
+    work
+      .catch((error: unknown) => {
+        this.#parts.log.error({ err: error }, 'reading the store has failed');
+        return SILENT;
+      })
+      .then(done);
   }
 
   async #replayLater(
