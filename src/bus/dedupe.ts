@@ -89,9 +89,10 @@ export class DedupeWindow {
 
   /** Forgets what is over its window; calling it now and then returns memory when nothing is published. */
   sweep(now: number): void {
-    if (now - this.#since < this.#windowMs) return;
-    const bothOver = now - this.#since >= 2 * this.#windowMs;
-    this.#turn(now);
+    const age = now - this.#since;
+    if (age < this.#windowMs) return;
+    const bothOver = age >= 2 * this.#windowMs;
+    this.#turn(bothOver ? now : this.#since + this.#windowMs);
     if (bothOver) this.#old = new Generation();
   }
 
@@ -100,10 +101,10 @@ export class DedupeWindow {
     this.#old = new Generation();
   }
 
-  #turn(now: number): void {
+  #turn(since: number): void {
     this.#old = this.#young;
     this.#young = new Generation();
-    this.#since = now;
+    this.#since = since;
   }
 }
 

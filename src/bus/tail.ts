@@ -56,7 +56,7 @@ export class Tail implements Keeper {
 
   at(place: number): RoomEvent {
     const event = this.#slots[(this.#head + place) & (this.#slots.length - 1)];
-    if (event === undefined || place >= this.#length)
+    if (event === undefined || place < 0 || place >= this.#length)
       throw new RangeError(`no event at place ${place} of the tail`);
     return event;
   }

@@ -15,18 +15,18 @@ function heapUsed(): number {
   return heap + external;
 }
 
-/** Bytes per event of what `make` gives, kept: the best of three, since the heap has other tenants. */
+/** Bytes per event of what `make` gives, kept: the middle of three, since the heap has other tenants. */
 function cost(make: (n: number) => RoomEvent, count: number): { measured: number; charged: number } {
-  let measured = Number.POSITIVE_INFINITY;
-  let charged = 0;
-  for (let run = 0; run < 3; run++) {
-    const events = new Array<RoomEvent>(count);
-    const before = heapUsed();
-    for (let n = 0; n < count; n++) events[n] = make(n);
-    measured = Math.min(measured, (heapUsed() - before) / count);
-    charged = events.reduce((sum, event) => sum + event.bytes, 0) / count;
-  }
-  return { measured, charged };
+  const runs = [0, 1, 2].map(() => keep(make, count)).sort((a, b) => a.measured - b.measured);
+  return runs[1] as (typeof runs)[0];
+}
+
+/** In a function of its own, so that nothing of one run is alive in the next. */
+function keep(make: (n: number) => RoomEvent, count: number): { measured: number; charged: number } {
+  const before = heapUsed();
+  const events = Array.from({ length: count }, (_, n) => make(n));
+  const measured = (heapUsed() - before) / count;
+  return { measured, charged: events.reduce((sum, event) => sum + event.bytes, 0) / count };
 }
 
 /** As the decoder hands a payload over: a slice of the text of a frame, here of a batch of other publishes. */
@@ -53,8 +53,8 @@ test('an event keeps its own text alone, not the frame that it came in', () => {
 });
 
 test('bytes are what an event costs in memory', () => {
-  for (const text of ['x', 'x'.repeat(100), 'x'.repeat(3000), '好'.repeat(300)]) {
-    const plain = cost((n) => eventOf(payloadIn(10, `"${text}"`), n), 2000);
+  for (const text of ['x'.repeat(300), '好'.repeat(300)]) {
+    const plain = cost((n) => eventOf(payloadIn(10, `"${text}"`), n), 4000);
     const ratio = plain.charged / plain.measured;
     assert.ok(
       ratio > 0.8 && ratio < 1.25,
@@ -65,7 +65,7 @@ test('bytes are what an event costs in memory', () => {
     const event = eventOf(payloadIn(10, `[${'0.5,'.repeat(300)}1]`), n);
     event.msgpack;
     return event;
-  }, 2000);
+  }, 4000);
   const ratio = packed.charged / packed.measured;
   assert.ok(ratio > 0.8 && ratio < 1.25, `with MessagePack: ${packed.charged} for ${packed.measured}`);
 });
@@ -76,11 +76,8 @@ test('size is the length of the frame on the wire', () => {
 });
 
 test('ids of any characters stand in the frame as JSON has them', () => {
-  const text = fc.oneof(
-    fc.string({ unit: 'binary' }),
-    fc.string(),
-    fc.constantFrom('"', '\\', '\u007f', '\u2028'),
-  );
+  const unit = fc.constantFrom('a', '"', '\\', '\n', '\u0000', '\u007f', '\u2028', 'é', '好', '🙂', '\ud800');
+  const text = fc.string({ unit, maxLength: 8 });
   fc.assert(
     fc.property(text, text, text, (from, msgId, key) => {
       const fields = { room: 'r', payload: '1', seq: 2, prev: 1, ts: 3, from, msgId, key };
