@@ -181,6 +181,24 @@ test('the page is served with a policy that allows no inline code', async (t) =>
     assert.match((await fetch(broker.httpUrl + path)).headers.get('content-type') ?? '', type, path);
 });
 
+test('every module that the page needs is served, and none needs a bundler', () => {
+  const seen = new Set<string>();
+  const visit = (path: string): void => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    const module = pageAsset(path);
+    assert.ok(module !== undefined, `${path} is not served`);
+    for (const [, from = ''] of module.body.matchAll(
+      /^(?:import|export)[^;]*? from ['"]([^'"]+)['"]|^import ['"]/gm,
+    )) {
+      assert.match(from, /^\.{1,2}\/.*\.js$/, `${path} imports ${from}`);
+      visit(new URL(from, `http://host${path}`).pathname);
+    }
+  };
+  visit('/sdk/page/page.js');
+  assert.ok(seen.has('/sdk/client/sequencer.js') && seen.has('/sdk/protocol/codes.js'), [...seen].join(' '));
+});
+
 test('nothing but the page and the SDK is served', () => {
   assert.equal(pageAsset('/')?.status, 200);
   for (const path of [
