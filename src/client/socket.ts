@@ -87,6 +87,7 @@ export class Socket {
 
   /** A `close` follows at once, except in Node's own WebSocket when the server cannot be reached. */
   #failed(message: string): void {
+    if (this.#ended) return;
     this.#failure = message;
     this.#abandon ??= setTimeout(() => {
       this.#socket.close();
