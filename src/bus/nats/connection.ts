@@ -84,10 +84,10 @@ export function follow(
 }
 
 export function connectionOptions(name: string, inbox: string, options: NatsOptions): NodeConnectionOptions {
-  const { tls, credentials } = options;
-  const authenticator = credentials && authenticatorOf(credentials);
+  const { tls, servers } = options;
+  const authenticator = authenticatorOf({ ...credentialsIn(servers), ...options.credentials });
   return {
-    servers: [...options.servers],
+    servers: servers.map(withoutSecret),
     name,
     inboxPrefix: inbox,
     // A live room's event is delivered here at once and must not come back; what the stream republishes does.
@@ -137,6 +137,14 @@ function authenticatorOf(credentials: NatsCredentials): Authenticator | undefine
   if (nkeySeed !== undefined) return nkeyAuthenticator(Buffer.from(nkeySeed));
   if (token !== undefined) return tokenAuthenticator(token);
   return user === undefined ? undefined : usernamePasswordAuthenticator(user, password);
+}
+
+/** What a URL holds before its `@`, `user:password` or a token; the client does not look for it there. */
+function credentialsIn(servers: readonly string[]): NatsCredentials {
+  const found = servers.map((server) => /\/\/([^/@]*)@/.exec(server)?.[1]).find((part) => part !== undefined);
+  if (found === undefined) return {};
+  const [user, password] = found.split(':').map(decodeURIComponent);
+  return password === undefined ? { token: user ?? '' } : { user: user ?? '', password };
 }
 
 /** A server URL may hold `user:password@`. */

@@ -13,6 +13,7 @@ export interface BusSetup {
   readonly clock?: Clock;
   readonly log?: Log;
   readonly historyTotalBytes?: number;
+  readonly payloadBytes?: number;
 }
 
 /** A prefix that no other test has: streams and subjects of its own on a shared server. */
@@ -26,7 +27,7 @@ export function natsBus(servers: readonly string[], setup: BusSetup = {}): NatsB
     options: natsOptions({ servers, shards: 2, streamBytes: 32 * MIB, ...setup.options }),
     policies: setup.policies ?? [durable()],
     limits: {
-      payloadBytes: 65_536,
+      payloadBytes: setup.payloadBytes ?? 65_536,
       historyTotalBytes: setup.historyTotalBytes ?? 64 * MIB,
       dedupeWindowMs: 60_000,
     },
@@ -41,4 +42,14 @@ const heard = process.env['NATS_TEST_LOG'] !== undefined;
 const say = (level: string) => (fields: object, message: string) => {
   if (heard) console.error(new Date().toISOString().slice(17, 23), level, message, fields);
 };
-export const VOICE: Log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
+export const VOICE: Log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: complain };
+
+/** The bus goes on when a sink or an answer throws; a test must not. */
+function complain(fields: object, message: string): void {
+  say('error')(fields, message);
+  const { err } = fields as { err?: unknown };
+  if (message.endsWith('has thrown') && err instanceof Error)
+    setImmediate(() => {
+      throw err;
+    });
+}

@@ -1,0 +1,219 @@
+/** A node that misses events, in every way it can, and finds them again. */
+import assert from 'node:assert/strict';
+import { after, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import type { NatsBus } from '../../../src/bus/nats/bus.ts';
+import type { NatsOptions } from '../../../src/bus/nats/options.ts';
+import {
+  accepted,
+  assertChain,
+  fill,
+  history,
+  opened,
+  publish,
+  replay,
+  seqsOf,
+} from '../../contract/bus/probe.ts';
+import { natsBus, newPrefix } from '../../support/nats/bus.ts';
+import { NatsCluster } from '../../support/nats/cluster.ts';
+import { Line } from '../../support/nats/line.ts';
+import { durable, LIVE, roomRef } from '../../support/rooms.ts';
+
+const cluster = await NatsCluster.start(1);
+after(() => cluster.close());
+
+interface Pair {
+  /** Behind the line that is tampered with. */
+  readonly here: NatsBus;
+  readonly there: NatsBus;
+  readonly line: Line;
+  readonly prefix: string;
+}
+
+async function pair(context: TestContext, options: Partial<NatsOptions> = {}): Promise<Pair> {
+  const line = await Line.to(cluster.server(0).url);
+  const prefix = newPrefix();
+  const all = { prefix, shards: 1, discover: false, ...options };
+  const policies = [durable(), LIVE];
+  const here = natsBus([line.url], { options: all, policies });
+  const there = natsBus(cluster.urls, { options: all, policies });
+  context.after(async () => {
+    await here.close();
+    await there.close();
+    await line.close();
+  });
+  await here.start();
+  await there.start();
+  return { here, there, line, prefix };
+}
+
+const figure = (bus: NatsBus, name: string): number => bus.health().figures[name] ?? -1;
+
+for (const [how, rooms, options] of [
+  ['one room', 1, {}],
+  ['many rooms, filled one by one', 20, { sweepFrom: 1000 }],
+  ['many rooms, filled by one reading of the stream', 60, { sweepFrom: 10 }],
+] as const) {
+  test(`events missed while the line was deaf: ${how}`, async (context) => {
+    const { here, there, line } = await pair(context, options);
+    const refs = Array.from({ length: rooms }, (_, n) => roomRef(`r${n}`));
+    const probes = await Promise.all(refs.map((ref) => opened(here, ref)));
+    await Promise.all(refs.map((ref) => accepted(there, ref, 'heard')));
+    await Promise.all(probes.map((probe) => probe.count(1)));
+    line.deafen();
+    for (let n = 0; n < 3; n++) await Promise.all(refs.map((ref) => accepted(there, ref, `missed ${n}`)));
+    line.cut();
+    await probes[0]?.until('the line', () => here.health().state === 'up');
+    // Half of the rooms are quiet after it: only an audit can tell what they missed.
+    await Promise.all(refs.map((ref, n) => (n % 2 === 0 ? accepted(there, ref, 'after') : undefined)));
+    for (const [n, probe] of probes.entries()) {
+      await probe.count(n % 2 === 0 ? 5 : 4);
+      const heard = ['heard', 'missed 0', 'missed 1', 'missed 2', ...(n % 2 === 0 ? ['after'] : [])];
+      assert.deepEqual(probe.payloads, heard);
+      assertChain(probe.events, probe.position.seq);
+      assert.deepEqual(probe.gaps, []);
+    }
+    const sweeps = figure(here, 'backfill_sweeps');
+    assert.equal(sweeps > 0, how.includes('one reading'), `${sweeps} sweeps`);
+  });
+}
+
+test('what the stream has dropped before it could be read is told as a gap', async (context) => {
+  const { here, there, line } = await pair(context);
+  const small = roomRef('small', durable({ count: 1000 }));
+  const probe = await opened(here, small);
+  const [first] = await fill(there, small, 1);
+  await probe.count(1);
+  line.deafen();
+  // More than the stream keeps of a room.
+  const missed = await Promise.all(Array.from({ length: 1500 }, (_, n) => accepted(there, small, n)));
+  line.cut();
+  await probe.until('the gap', () => probe.gaps.length > 0);
+  const [gap] = probe.gaps;
+  assert.deepEqual([gap?.from, gap?.reason], [first, 'bus']);
+  await probe.until('the rest', () => probe.seqs.at(-1) === missed.at(-1));
+  assert.deepEqual(
+    probe.seqs.slice(1),
+    missed.filter((seq) => seq > (gap?.to ?? 0)),
+  );
+  assertChain(probe.events.slice(1), gap?.to ?? 0);
+  const page = await replay(here, small, { epoch: probe.position.epoch, seq: first as number });
+  assert.equal(page.recovered, 'partial', 'who comes back to before the gap is told as well');
+  assert.equal(page.gap?.from, first);
+});
+
+test('a quiet room that missed its only event learns of it by an audit', async (context) => {
+  const { here, there, line } = await pair(context);
+  const [a, b] = [roomRef('a'), roomRef('b')];
+  const probe = await opened(here, a);
+  await fill(there, b, 5);
+  line.deafen();
+  const seq = await accepted(there, a, 'only');
+  line.cut();
+  await probe.count(1);
+  assert.deepEqual(probe.seqs, [seq]);
+  assert.deepEqual(probe.gaps, []);
+});
+
+test('NATS away: live rooms go on here, durable publishes wait and are stored when it is back', async (context) => {
+  const { here, there, line } = await pair(context);
+  const [room, live] = [roomRef('a'), roomRef('live', LIVE)];
+  const probe = await opened(here, room);
+  const liveProbe = await opened(here, live);
+  const far = await opened(there, live);
+  await accepted(here, live, 'before');
+  await far.count(1);
+  line.away();
+  await probe.until('the outage', () => here.health().state === 'down');
+  assert.notEqual(here.health().detail, '');
+  assert.equal((await publish(here, live, 'alone')).ok, true);
+  assert.deepEqual(liveProbe.payloads, ['before', 'alone']);
+  const waiting = Promise.all([1, 2, 3].map((n) => accepted(here, room, n, { msgId: `m${n}` })));
+  await accepted(there, room, 'other');
+  await sleep(700);
+  assert.deepEqual(probe.events, []);
+  line.back();
+  const seqs = await waiting;
+  await probe.count(4);
+  assert.deepEqual(probe.payloads, ['other', 1, 2, 3]);
+  assert.deepEqual(probe.seqs.slice(1), seqs);
+  assert.equal(here.health().state, 'up');
+  await liveProbe.until('the gap of the live room', () => liveProbe.gaps.length > 0);
+  assert.equal(liveProbe.gaps[0]?.reason, 'bus', 'what the others published meanwhile may be missed');
+  await accepted(here, live, 'together');
+  await far.count(2);
+  assert.deepEqual(far.payloads, ['before', 'together']);
+  assertChain(liveProbe.events.slice(2), liveProbe.gaps[0]?.to ?? 0);
+});
+
+test('NATS away for too long: the queue is bounded, and what waited is answered unavailable', async (context) => {
+  const { here, line } = await pair(context, { queue: 5, publishTimeoutMs: 800, openTimeoutMs: 500 });
+  const room = roomRef('a');
+  await opened(here, room);
+  line.away();
+  await sleep(100);
+  const outcomes = await Promise.all(Array.from({ length: 10 }, (_, n) => publish(here, room, n)));
+  for (const outcome of outcomes) {
+    assert.equal(!outcome.ok && outcome.code, 'unavailable');
+    assert.ok(!outcome.ok && (outcome.retryAfterMs ?? 0) > 0);
+  }
+  const faults: unknown[] = [];
+  here.open(roomRef('b'), {
+    opened: () => faults.push('opened'),
+    failed: (fault) => faults.push(fault.code),
+    event: () => undefined,
+    gap: () => undefined,
+  });
+  await sleep(1500);
+  assert.deepEqual(faults, ['unavailable'], 'a room that cannot be opened says so');
+  const result = await new Promise((done) => here.history(roomRef('c'), { limit: 5, maxBytes: 1000 }, done));
+  assert.equal((result as { code?: string }).code, 'unavailable');
+  line.back();
+  await sleep(1500);
+  assert.equal(here.health().state, 'up');
+  await accepted(here, room, 'again');
+});
+
+test('the stream made anew: a new epoch for its rooms, and all goes on', async (context) => {
+  const { here, there, prefix } = await pair(context);
+  const room = roomRef('a');
+  const probes = [await opened(here, room), await opened(there, room)];
+  const seqs = await fill(here, room, 30);
+  const connection = await connect({ servers: cluster.urls });
+  const manager = await jetstreamManager(connection);
+  const stream = `${prefix.toUpperCase()}_0`;
+  const { config } = await manager.streams.info(stream);
+  await manager.streams.delete(stream);
+  await manager.streams.add({ ...config, name: stream } as never);
+  await connection.close();
+  const seq = await accepted(here, room, 'new');
+  assert.ok(seq <= (seqs.at(-1) ?? 0));
+  const later = await accepted(there, room, 'newer');
+  for (const probe of probes) {
+    await probe.until('the new epoch', () => probe.positions.length === 2);
+    const [old, now] = probe.positions;
+    assert.notEqual(now?.epoch, old?.epoch);
+    await probe.until('the new events', () => (probe.seqs.at(-1) ?? 0) === later || now?.seq === later);
+    assertChain(probe.events.slice(30), now?.seq ?? -1);
+  }
+  const page = await replay(here, room, { epoch: probes[0]?.position.epoch ?? '', seq: seqs[20] as number });
+  assert.equal(page.recovered, 'none');
+  assert.deepEqual(seqsOf(page), [seq, later]);
+  assert.deepEqual(seqsOf(await history(there, room)), [seq, later]);
+  assert.equal(figure(here, 'epoch_changes'), 1);
+});
+
+test('the stream deleted: it is made anew where that is allowed', async (context) => {
+  const { here, prefix } = await pair(context);
+  const room = roomRef('a');
+  const probe = await opened(here, room);
+  await fill(here, room, 3);
+  const connection = await connect({ servers: cluster.urls });
+  await (await jetstreamManager(connection)).streams.delete(`${prefix.toUpperCase()}_0`);
+  await connection.close();
+  await accepted(here, room, 'again');
+  await probe.until('the new epoch', () => probe.positions.length === 2);
+  assert.equal(here.health().state, 'up');
+});

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { after, type TestContext, test } from 'node:test';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import type { RoomPolicy } from '../../../src/broker/settings.ts';
+import { applyStreams } from '../../../src/bus/nats/apply.ts';
+import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
+import { accepted, opened } from '../../contract/bus/probe.ts';
+import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
+import { NatsCluster } from '../../support/nats/cluster.ts';
+import { WITHOUT_BATCH } from '../../support/nats/provide.ts';
+import { durable, LIVE, roomRef } from '../../support/rooms.ts';
+
+const cluster = await NatsCluster.start(1);
+const connection = await connect({ servers: cluster.urls });
+const manager = await jetstreamManager(connection);
+after(async () => {
+  await connection.close();
+  await cluster.close();
+});
+
+const TEN_MINUTES = durable({ count: 200, ageMs: 600_000 });
+const LIMITS = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
+
+function settings(prefix: string, more: Partial<NatsOptions> = {}): NatsOptions {
+  return natsOptions({ servers: cluster.urls, prefix, shards: 2, streamBytes: 2 ** 25, ...more });
+}
+
+async function started(
+  context: TestContext,
+  options: Partial<NatsOptions>,
+  policies: RoomPolicy[] = [TEN_MINUTES],
+) {
+  const bus = natsBus(options.servers ?? cluster.urls, { options, policies });
+  context.after(() => bus.close());
+  await bus.start();
+  return bus;
+}
+
+function apply(options: NatsOptions, policies: readonly RoomPolicy[] = [TEN_MINUTES]) {
+  return applyStreams({ options, policies, limits: LIMITS, log: VOICE });
+}
+
+test('a broker creates what is missing, as wide as the widest room', async (context) => {
+  const prefix = newPrefix();
+  await started(context, { prefix }, [LIVE, TEN_MINUTES, durable({ count: 50, ageMs: 3_600_000 })]);
+  const { config } = await manager.streams.info(`${prefix.toUpperCase()}_1`);
+  assert.equal(config.max_msgs_per_subject, 201);
+  assert.equal(config.max_age, 3_600_000 * 1e6);
+  assert.equal(config.duplicate_window, 60_000 * 1e6);
+  assert.equal(config.max_msg_size, 65_536 + 4096);
+  assert.deepEqual(config.republish, { src: `${prefix}.log.1.>`, dest: `${prefix}.live.1.>` });
+  assert.equal(config.storage, 'file');
+  assert.equal(config.num_replicas, 1);
+});
+
+test('several brokers may start at once', async (context) => {
+  const prefix = newPrefix();
+  await Promise.all(Array.from({ length: 4 }, () => started(context, { prefix })));
+});
+
+test('a stream that does not fit: the start is refused with what differs, and nothing is changed', async (context) => {
+  const prefix = newPrefix();
+  await started(context, { prefix });
+  const wider = [durable({ count: 500, ageMs: 600_000 })];
+  await assert.rejects(started(context, { prefix }, wider), (error: Error) => {
+    assert.match(
+      error.message,
+      new RegExp(`${prefix.toUpperCase()}_0: max_msgs_per_subject is 201, not 501`),
+    );
+    assert.match(error.message, /carillon streams apply/);
+    return true;
+  });
+  assert.equal((await manager.streams.info(`${prefix.toUpperCase()}_0`)).config.max_msgs_per_subject, 201);
+});
+
+test("sizes and copies are the operator's own", async (context) => {
+  const prefix = newPrefix();
+  await started(context, { prefix });
+  const name = `${prefix.toUpperCase()}_0`;
+  const { config } = await manager.streams.info(name);
+  await manager.streams.update(name, { ...config, max_bytes: 2 ** 24 });
+  await started(context, { prefix });
+  assert.equal((await manager.streams.info(name)).config.max_bytes, 2 ** 24);
+});
+
+test('manageStreams: false creates nothing and says what is missing', async (context) => {
+  const prefix = newPrefix();
+  await assert.rejects(
+    started(context, { prefix, manageStreams: false }),
+    /_0 is missing, and nats.manageStreams is false/,
+  );
+  await assert.rejects(manager.streams.info(`${prefix.toUpperCase()}_0`));
+  await apply(settings(prefix));
+  const bus = await started(context, { prefix, manageStreams: false });
+  await accepted(bus, roomRef('a', TEN_MINUTES), 1);
+});
+
+test('streams apply creates, then updates, then has nothing to do', async () => {
+  const prefix = newPrefix();
+  const names = [0, 1].map((shard) => `${prefix.toUpperCase()}_${shard}`);
+  assert.deepEqual(await apply(settings(prefix)), { created: names, updated: [], unchanged: [] });
+  assert.deepEqual(await apply(settings(prefix)), { created: [], updated: [], unchanged: names });
+  const wider = [durable({ count: 500, ageMs: 600_000 })];
+  assert.deepEqual(await apply(settings(prefix), wider), { created: [], updated: names, unchanged: [] });
+  assert.equal((await manager.streams.info(names[0] as string)).config.max_msgs_per_subject, 501);
+});
+
+test('another number of shards is refused by the start and by apply: rooms would be looked for elsewhere', async (context) => {
+  const prefix = newPrefix();
+  await started(context, { prefix });
+  await assert.rejects(started(context, { prefix, shards: 4 }), /carillon.shards is 2, not 4/);
+  await assert.rejects(apply(settings(prefix, { shards: 4 })), /belongs to an installation with 2 shards/);
+});
+
+test('rooms without history need no streams', async (context) => {
+  const prefix = newPrefix();
+  const bus = await started(context, { prefix, manageStreams: false }, [LIVE]);
+  const probe = await opened(bus, roomRef('a', LIVE));
+  await accepted(bus, roomRef('a', LIVE), 1);
+  assert.equal(probe.events.length, 1);
+  await assert.rejects(apply(settings(prefix), [LIVE]), /no room has a history/);
+});
+
+test('a payload limit over that of the server is refused at the start', async (context) => {
+  const bus = natsBus(cluster.urls, { options: { prefix: newPrefix() }, payloadBytes: 2 ** 20 });
+  context.after(() => bus.close());
+  await assert.rejects(bus.start(), /max_payload/);
+});
+
+test('NATS that cannot be reached: the start says where and why', async (context) => {
+  const options = { servers: ['nats://ann:secret@127.0.0.1:1'], startTimeoutMs: 300 };
+  await assert.rejects(started(context, options), (error: Error) => {
+    assert.match(error.message, /nats:\/\/127\.0\.0\.1:1 cannot be reached: .*refused/);
+    assert.doesNotMatch(error.message, /secret/);
+    return true;
+  });
+});
+
+test('without JetStream: history is refused, live rooms are served', async (context) => {
+  const plain = await NatsCluster.start(1, { jetstream: false });
+  context.after(() => plain.close());
+  await assert.rejects(started(context, { servers: plain.urls }), /runs without JetStream/);
+  await started(context, { servers: plain.urls }, [LIVE]);
+});
+
+test('a server without batch direct get: refused by name, or all rooms live if that is wanted', async (context) => {
+  const old = await NatsCluster.start(1, { wanted: WITHOUT_BATCH });
+  context.after(() => old.close());
+  await assert.rejects(started(context, { servers: old.urls }), (error: Error) => {
+    assert.match(error.message, /the server is version 2\.\d+\.\d+, and history needs 2\.11 or newer/);
+    assert.match(error.message, /nats\.coreOnly/);
+    return true;
+  });
+  const prefix = newPrefix();
+  const buses = [];
+  for (let n = 0; n < 2; n++)
+    buses.push(await started(context, { servers: old.urls, prefix, coreOnly: true }));
+  const [here, there] = buses as [(typeof buses)[number], (typeof buses)[number]];
+  const room = roomRef('a', TEN_MINUTES);
+  const probes = [await opened(here, room), await opened(there, room)];
+  for (let n = 0; n < 5; n++) await accepted(n % 2 === 0 ? here : there, room, n);
+  for (const probe of probes) {
+    await probe.count(5);
+    assert.deepEqual([...probe.payloads].sort(), [0, 1, 2, 3, 4]);
+  }
+  const page = await new Promise((done) => here.history(room, { limit: 5, maxBytes: 1000 }, done));
+  assert.deepEqual((page as { events: unknown[] }).events, []);
+});
