@@ -14,8 +14,8 @@ export interface ApplyParts {
 }
 
 /**
- * `carillon streams apply`: makes the streams what the settings ask for, creating and updating them. Wants more
- * permissions than a broker (docs in `permissions.ts`). Throws with the reason when it cannot.
+ * `carillon streams apply`: makes the streams what the settings ask for, creating and updating them. Needs
+ * `applyPermissions`. Throws with the reason when it cannot.
  */
 export async function applyStreams({ options, policies, limits, log }: ApplyParts): Promise<ApplyReport> {
   const retention = retentionOf(policies, limits);

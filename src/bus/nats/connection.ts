@@ -104,7 +104,8 @@ export function connectionOptions(name: string, inbox: string, options: NatsOpti
     ignoreAuthErrorAbort: true,
     ignoreClusterUpdates: !options.discover,
     ...(authenticator !== undefined && { authenticator }),
-    ...(tls !== undefined && { tls: { ...tls } }),
+    // `tls://` must not end in plain text because a server offers nothing else.
+    ...((tls !== undefined || servers.some((server) => server.startsWith('tls:'))) && { tls: { ...tls } }),
   };
 }
 
