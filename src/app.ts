@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { createTickets } from './auth/tickets.ts';
@@ -9,6 +9,7 @@ import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
 import { MemoryCursors } from './bus/memory/cursors.ts';
+import { NatsBus } from './bus/nats/bus.ts';
 import type { Config } from './config.ts';
 import { createAdmin } from './ops/admin.ts';
 import { judge, type Phase } from './ops/health.ts';
@@ -25,8 +26,6 @@ export interface App {
   close(): Promise<void>;
 }
 
-/** Readiness fails while the loop is later than this: existing clients suffer, new ones should go elsewhere. */
-const LOOP_LAG_LIMIT_MS = 500;
 /** A drain that a person waits for. */
 const FAST_DRAIN_MS = 300;
 /** Time for the last close frames to leave the socket buffers. */
@@ -47,7 +46,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
   const admin = createAdmin({
     ...config.admin.listen,
     readiness: () =>
-      judge({ phase, loopLagMs: lag.p99Ms(), loopLagLimitMs: LOOP_LAG_LIMIT_MS, bus: bus.health() }),
+      judge({ phase, loopLagMs: lag.p99Ms(), loopLagLimitMs: config.readiness.loopLagMs, bus: bus.health() }),
     metrics,
     log,
   });
@@ -85,6 +84,17 @@ export async function createApp(config: Config, log: Logger, development?: Devel
 }
 
 function createBus(config: Config, log: Logger): Bus {
+  if (config.nats !== undefined) {
+    const node = randomBytes(9).toString('hex');
+    return new NatsBus({
+      options: config.nats,
+      policies: config.rooms,
+      limits: config.limits,
+      node,
+      clock,
+      log,
+    });
+  }
   return new MemoryBus({ limits: config.limits, clock, epoch: randomBytes(9).toString('base64url'), log });
 }
 
@@ -138,10 +148,21 @@ function createHub(
     defer: setImmediate,
     tally,
     log,
-    // New at each start, like the positions of the embedded bus.
-    tickets: createTickets({ secrets: [randomBytes(32)], ttlSeconds: 180 }, clock),
+    tickets: createTickets({ secrets: ticketSecrets(config), ttlSeconds: config.tickets.ttlSeconds }, clock),
     newId: () => randomBytes(16).toString('base64url'),
   });
+}
+
+/**
+ * Nodes that share a token secret share this one without being told: made from it, it says nothing about it. With
+ * neither, tickets are good on this node only, until it restarts.
+ */
+function ticketSecrets(config: Config): Uint8Array[] {
+  const { secrets } = config.tickets;
+  if (secrets.length > 0) return secrets.map((secret) => new TextEncoder().encode(secret));
+  const shared = config.auth.keys.find((key) => key.secret !== undefined)?.secret;
+  if (shared === undefined) return [randomBytes(32)];
+  return [new Uint8Array(hkdfSync('sha256', shared, '', 'carillon tickets', 32))];
 }
 
 function after(ms: number): { readonly reached: Promise<void>; cancel(): void } {

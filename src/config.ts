@@ -40,7 +40,7 @@ export function loadConfig(input: ConfigInput): ConfigResult {
     ...found.map(({ path, ...fault }) => located(path, fault, sourceOf)),
   ];
   if (problems.length > 0 || 'path' in admin) return refused(problems);
-  const warnings = [...environment.warnings, ...warningsFor(settings, admin.token, machine)];
+  const warnings = [...environment.warnings, ...warningsFor(settings, { keys, ...admin }, machine)];
   const config = buildConfig(settings, { keys, ...admin }, { ...machine, version: VERSION });
   return { ok: true, config, warnings };
 }

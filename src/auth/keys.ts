@@ -25,8 +25,8 @@ export type KeyImport =
   | { readonly ok: true; readonly key: VerifyKey }
   | { readonly ok: false; readonly reason: string };
 
-/** RFC 7518, 3.2: an HS256 key is at least as long as the hash. */
-const SECRET_BYTES_MIN = 32;
+/** Bytes. RFC 7518, 3.2: an HS256 key is at least as long as the hash. */
+export const SECRET_BYTES_MIN = 32;
 /** RFC 7518, 3.3. */
 const RSA_BITS_MIN = 2048;
 
@@ -37,6 +37,13 @@ export function importVerifyKey(setting: KeySetting): KeyImport {
   const reason = FITS[setting.alg](key);
   if (reason !== undefined) return { ok: false, reason };
   return { ok: true, key: { kid: setting.kid, alg: setting.alg, key } };
+}
+
+/** Short enough to be guessed: config refuses it wherever other machines can connect. */
+export function isShortSecret(setting: KeySetting): boolean {
+  if (setting.alg !== 'HS256') return false;
+  const key = secretKey(setting);
+  return typeof key !== 'string' && (key.symmetricKeySize ?? 0) < SECRET_BYTES_MIN;
 }
 
 function secretKey(setting: KeySetting): KeyObject | string {
@@ -76,10 +83,7 @@ function attempt(read: () => KeyObject): KeyObject | string {
 
 /** What each algorithm asks of its key; a text says what the key lacks. */
 const FITS: Readonly<Record<KeyAlgorithm, (key: KeyObject) => string | undefined>> = {
-  HS256: ({ symmetricKeySize = 0 }) =>
-    symmetricKeySize >= SECRET_BYTES_MIN
-      ? undefined
-      : `an HS256 secret has at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`,
+  HS256: ({ symmetricKeySize = 0 }) => (symmetricKeySize > 0 ? undefined : 'an HS256 secret is not empty'),
   RS256: ({ asymmetricKeyType, asymmetricKeyDetails: { modulusLength = 0 } = {} }) => {
     if (asymmetricKeyType !== 'rsa') return 'RS256 needs an RSA key';
     return modulusLength >= RSA_BITS_MIN ? undefined : `RS256 needs ${RSA_BITS_MIN} bits or more`;

@@ -1,20 +1,14 @@
 /** Checked settings to what the parts of the broker receive. */
-import type { KeySetting } from '../auth/keys.ts';
 import type { Limits, RoomPolicy } from '../broker/settings.ts';
 import { compilePattern } from '../protocol/room.ts';
-import { type Machine, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
+import { type Machine, type Secrets, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
 import { pingSeconds } from './heartbeat.ts';
+import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
 import type { Config } from './types.ts';
 
 export interface Surroundings extends Machine {
   readonly version: string;
-}
-
-/** What was read from files, or stood in the settings. */
-export interface Secrets {
-  readonly keys: readonly KeySetting[];
-  readonly token?: string;
 }
 
 export function buildConfig(settings: Settings, { keys, token }: Secrets, around: Surroundings): Config {
@@ -38,7 +32,9 @@ export function buildConfig(settings: Settings, { keys, token }: Secrets, around
     drain,
     log,
     page: { enabled: enabled === 'development' ? development : enabled },
-    nats: settings.nats,
+    tickets: { secrets: settings.tickets.secrets, ttlSeconds: settings.tickets.ttl },
+    readiness: settings.readiness,
+    nats: settings.nats && buildNats(settings.nats),
   });
   return deepFreeze(config);
 }
@@ -49,7 +45,11 @@ function buildLimits(settings: Settings, { openFiles }: Machine): Limits {
 }
 
 function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {
-  const common = { match: room.match, matches: compilePattern(room.match) };
+  const common = {
+    match: room.match,
+    matches: compilePattern(room.match),
+    ...(room.cursor !== undefined && { cursor: room.cursor }),
+  };
   if (room.history === undefined) return { ...common, overflow: room.overflow ?? 'skip' };
   const { count, bytes, age } = room.history;
   return { ...common, history: { count, bytes, ageMs: age }, overflow: room.overflow ?? 'backfill' };

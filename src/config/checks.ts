@@ -1,7 +1,7 @@
 /** What no single setting can get wrong: the settings against one another and against the machine. */
-import type { KeySetting } from '../auth/keys.ts';
+import { isShortSecret, type KeySetting, SECRET_BYTES_MIN } from '../auth/keys.ts';
 import { pingSeconds } from './heartbeat.ts';
-import type { Fault } from './keys.ts';
+import { type Fault, HIDDEN } from './keys.ts';
 import type { Settings } from './schema.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';
 
@@ -14,9 +14,16 @@ export const SPARE_FILES = 1000;
 /** Proxies and load balancers commonly drop a connection after 60 s of silence. */
 const PING_BELOW_SECONDS = 60;
 
+/** What was read from files, or stood in the settings. */
+export interface Secrets {
+  readonly keys: readonly KeySetting[];
+  readonly token?: string;
+}
+
 export function checkSettings(settings: Settings, keys: readonly KeySetting[], machine: Machine): Fault[] {
   return [
     ...checkListeners(settings, keys),
+    ...checkSecrets(settings, keys),
     ...checkSizes(settings),
     ...checkTimes(settings),
     ...checkRooms(settings),
@@ -44,6 +51,23 @@ function checkListeners(settings: Settings, keys: readonly KeySetting[]): Fault[
     });
   }
   return faults;
+}
+
+/** A short secret can be guessed from one token: tolerable on this machine only, where it gets a warning. */
+function checkSecrets(settings: Settings, keys: readonly KeySetting[]): Fault[] {
+  if (isLoopback(settings.listen.host)) return [];
+  return keys.flatMap((key, at) =>
+    isShortSecret(key)
+      ? [
+          {
+            path: ['auth', 'keys', at, 'secret'],
+            value: HIDDEN,
+            expected: `a key for HS256 of at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`,
+            fix: 'make one with: openssl rand -base64 48',
+          },
+        ]
+      : [],
+  );
 }
 
 type LimitName = keyof Settings['limits'];
@@ -150,9 +174,10 @@ function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {
 }
 
 /** What works, but is worth a line in the log. */
-export function warningsFor(settings: Settings, token: string | undefined, machine: Machine): string[] {
+export function warningsFor(settings: Settings, { keys, token }: Secrets, machine: Machine): string[] {
   const { auth, limits } = settings;
   const found: readonly (readonly [boolean, string])[] = [
+    [keys.some(isShortSecret), `an HS256 secret has fewer than ${SECRET_BYTES_MIN} bytes: it can be guessed`],
     [!limits.rates, 'limits.rates is off: rate limits and per-turn budgets are not enforced'],
     [auth.allowQueryToken, 'auth.allowQueryToken is on: tokens in URLs end up in the logs of proxies'],
     [!auth.requireExp, 'auth.requireExp is off: tokens without exp never end'],

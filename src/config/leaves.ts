@@ -3,8 +3,15 @@
  * whether its value may be shown.
  */
 import { z } from 'zod';
-import type { Address } from './types.ts';
-import { parseAddress, parseCount, parseDuration, parseSize, showDuration, showSize } from './units.ts';
+import {
+  type Address,
+  parseAddress,
+  parseCount,
+  parseDuration,
+  parseSize,
+  showDuration,
+  showSize,
+} from './units.ts';
 
 /** Marks problems of values that must not be shown. */
 export const SECRET = { secret: true } as const;

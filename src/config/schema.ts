@@ -2,12 +2,14 @@
  * Every setting with its default and its bounds. config/carillon.yaml says the same to people; test/config.test.ts
  * holds the two together.
  */
+
 import { z } from 'zod';
 import { KEY_ALGORITHMS } from '../auth/keys.ts';
 import { ACTIONS } from '../broker/ports.ts';
 import { OVERFLOWS } from '../protocol/frames.ts';
 import { isRoomPattern } from '../protocol/room.ts';
 import { address, choice, count, duration, flag, leaf, seconds, secretText, size, text } from './leaves.ts';
+import { natsSchema } from './nats.ts';
 import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
@@ -72,6 +74,7 @@ const room = z.strictObject({
   match: pattern(),
   history: history.optional(),
   overflow: choice(OVERFLOWS).optional(),
+  cursor: flag().optional(),
 });
 
 const limits = z.strictObject({
@@ -101,7 +104,7 @@ const limits = z.strictObject({
 });
 
 const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/i;
-const NATS_URL = /^(?:nats|tls):\/\/(?:[^\s/@]+@)?(?:[^\s/@:[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\/?$/;
+const SECRET_TEXT = /^[\x21-\x7e]{32,512}$/;
 
 const DEFAULT_ROOMS = [
   { match: 'live:**' },
@@ -149,9 +152,14 @@ export const settingsSchema = z.strictObject({
   page: z
     .strictObject({ enabled: choice(['development', true, false]).prefault('development') })
     .prefault({}),
-  nats: z
-    .strictObject({ url: secretText('a URL such as nats://127.0.0.1:4222 or tls://host:4222', NATS_URL) })
-    .optional(),
+  tickets: z
+    .strictObject({
+      secrets: z.array(secretText('at least 32 visible ASCII characters', SECRET_TEXT)).prefault([]),
+      ttl: seconds(30, 3600).prefault('180s'),
+    })
+    .prefault({}),
+  readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
+  nats: natsSchema.optional(),
 });
 
 /** The settings as the schema reads them: defaults filled in, units resolved, nothing compared with another yet. */

@@ -2,13 +2,10 @@
 import type { KeySetting } from '../auth/keys.ts';
 import type { RoomGrant } from '../broker/ports.ts';
 import type { Limits, NodeIdentity, RoomPolicy } from '../broker/settings.ts';
+import type { NatsConfig } from './nats.ts';
+import type { Address } from './units.ts';
 
-export interface Address {
-  /** Without brackets where it is an IPv6 address. */
-  readonly host: string;
-  /** 0: any free port. */
-  readonly port: number;
-}
+export type { Address } from './units.ts';
 
 export interface AuthConfig {
   /** Empty in development mode only: the process then makes a key of its own. */
@@ -27,10 +24,6 @@ export interface AuthConfig {
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
-
-export interface NatsConfig {
-  readonly url: string;
-}
 
 export interface Config {
   /** No key configured and a loopback listener: the process makes a key and prints a token. */
@@ -57,6 +50,9 @@ export interface Config {
   readonly drain: { readonly windowMs: number; readonly deadlineMs: number; readonly perSecond: number };
   readonly log: { readonly level: LogLevel };
   readonly page: { readonly enabled: boolean };
+  readonly tickets: { readonly secrets: readonly string[]; readonly ttlSeconds: number };
+  readonly readiness: { readonly loopLagMs: number };
+  /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;
 }
 

@@ -1,5 +1,4 @@
 /** Sizes, durations and addresses as people write them. Each parser answers undefined to what it cannot read. */
-import type { Address } from './types.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -82,6 +81,13 @@ export function showDuration(ms: number): string {
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
 const HOST_NAME =
   /^(?=.{1,253}$)(?!\d+(?:\.\d+)*$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*$/;
+
+export interface Address {
+  /** Without brackets where it is an IPv6 address. */
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
 
 /** `host:port` or `[::1]:port`. */
 export function parseAddress(value: unknown): Address | undefined {

@@ -313,5 +313,5 @@ test('identities with equal rooms share the list', async () => {
 test('keys that cannot be used stop the start', async () => {
   const clock = new TestClock();
   await assert.rejects(createVerifier(options({ keys: [HMAC, HMAC] }), clock), /configured twice/);
-  await assert.rejects(createVerifier(options({ keys: [{ ...HMAC, secret: 'short' }] }), clock), /32 bytes/);
+  await assert.rejects(createVerifier(options({ keys: [{ ...HMAC, secret: '' }] }), clock), /not empty/);
 });

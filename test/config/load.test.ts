@@ -299,9 +299,13 @@ test('keys: exactly one material, a fitting one, each kid once', () => {
   assert.deepEqual(keysOf(key(`{ kid: a, alg: HS256, secret: "${SECRET}", secretFile: x }`)), [
     'auth.keys[0]',
   ]);
-  assert.deepEqual(keysOf(key('{ kid: a, alg: HS256, secret: thirty-one-bytes-is-one-too-few }')), [
-    'auth.keys[0].secret',
-  ]);
+  const short = key('{ kid: a, alg: HS256, secret: thirty-one-bytes-is-one-too-few }');
+  assert.deepEqual(keysOf({ text: `listen: 0.0.0.0:8080\n${short.text}` }), ['auth.keys[0].secret']);
+  const warned = loadConfig({ env: {}, ...short });
+  assert.ok(
+    warned.ok && warned.warnings.some((warning) => warning.includes('can be guessed')),
+    'on loopback',
+  );
   assert.deepEqual(keysOf(key(`{ kid: a, alg: RS256, secret: "${SECRET}" }`)), ['auth.keys[0].secret']);
   assert.deepEqual(keysOf(key(`{ kid: a, alg: none, secret: "${SECRET}" }`)), ['auth.keys[0].alg']);
   assert.deepEqual(keysOf(key(`{ alg: HS256, secret: "${SECRET}" }`)), ['auth.keys[0].kid']);
@@ -316,7 +320,7 @@ test('keys: exactly one material, a fitting one, each kid once', () => {
 test('no secret is ever told, however it was misplaced', () => {
   const marker = 'S3CRET-marker';
   const inputs: Partial<Input>[] = [
-    { text: `auth: { keys: [{ kid: a, alg: HS256, secret: ${marker} }] }` },
+    { text: `listen: 0.0.0.0:80\nauth: { keys: [{ kid: a, alg: HS256, secret: ${marker} }] }` },
     { text: `auth: { keys: [{ kid: a, alg: HS256, secert: ${marker} }] }` },
     { text: `auth: { keys: { a: ${marker} } }` },
     { text: `auth: { keys: [${marker}] }` },
@@ -335,12 +339,12 @@ test('no secret is ever told, however it was misplaced', () => {
     { text: `admin: ${marker}` },
     { text: `nats: { url: "nats://user:${marker}@" }` },
     { text: marker },
-    { env: { CARILLON_JWT_SECRET: marker } },
+    { env: { CARILLON_JWT_SECRET: marker, CARILLON_LISTEN: '0.0.0.0:80' } },
     { env: { CARILLON_JWT_SECRT: marker } },
     { env: { CARILLON_ADMIN_TOKEN: `${marker} ` } },
     { env: { CARILLON_NATS_URL: `nats://user:${marker}@:x` } },
     { env: { CARILLON_AUTH__KEYS: marker } },
-    { env: { CARILLON_AUTH__KEYS__0__SECRET: marker } },
+    { env: { CARILLON_AUTH__KEYS__0__SECRET: marker, CARILLON_LISTEN: '0.0.0.0:80' } },
   ];
   for (const input of inputs) {
     const found = problems(input);
