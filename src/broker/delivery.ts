@@ -161,6 +161,6 @@ export class Delivery implements RoomHost {
       this.#tally.bytesOut += receivers * data.length;
       this.#tally.deliveries += receivers;
     }
-    skip.placed();
+    event.placed();
   }
 }

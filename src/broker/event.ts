@@ -46,8 +46,8 @@ export class RoomEvent {
   readonly size: number;
   /** Set by the one that keeps the event, so that a later MessagePack form is charged to it as well. */
   keeper: Keeper | undefined;
-  /** The publisher, when it asked not to see its own event. */
-  readonly skip: Skip | undefined;
+  /** The publisher, when it asked not to see its own event; until the event has gone out. */
+  skip: Skip | undefined;
   readonly #payloadAt: number;
   #msgpack: Uint8Array | undefined;
 
@@ -67,6 +67,13 @@ export class RoomEvent {
     this.size = Buffer.byteLength(this.json);
     this.keeper = undefined;
     this.#msgpack = undefined;
+  }
+
+  /** The event has gone out to everybody but the publisher to skip. Kept events must not keep its session alive. */
+  placed(): void {
+    const skip = this.skip;
+    this.skip = undefined;
+    skip?.placed();
   }
 
   /** The payload as JSON text. */

@@ -128,7 +128,7 @@ export class Room implements RoomSink {
       this.latest?.add(event);
     }
     if (this.json + this.msgpack > 0) this.#host.gathered(this, event);
-    else event.skip?.placed();
+    else event.placed();
   }
 
   gap(from: number, to: number, reason: GapReason): void {

@@ -4,6 +4,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { RoomEvent } from '../../src/broker/event.ts';
+import { roomRef } from '../support/rooms.ts';
+import { SimNode } from '../support/sim.ts';
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
@@ -97,4 +99,24 @@ test('its keeper is told of the MessagePack form once, by the bytes that it adds
   event.msgpack;
   event.msgpack;
   assert.deepEqual(told, [event.bytes - before]);
+});
+
+test('an event that has gone out does not keep the session of its publisher alive', () => {
+  const node = new SimNode();
+  const [ann, bob] = [node.connect('ann'), node.connect('bob')];
+  for (const socket of [ann, bob]) socket.write({ type: 'join', room: 'r' });
+  node.settle();
+  for (const payload of [1, 2])
+    ann.write({ type: 'pub', room: 'r', payload, echo: false, msgId: `m${payload}` });
+  node.settle();
+  node.bus.history(roomRef('r'), { limit: 10, maxBytes: 10_000 }, (page) => {
+    assert.ok(page.ok);
+    assert.deepEqual(
+      page.events.map((event) => [event.payload, event.skip]),
+      [
+        ['1', undefined],
+        ['2', undefined],
+      ],
+    );
+  });
 });

@@ -266,20 +266,29 @@ test('a sink that throws takes neither its publisher’s answer nor those of oth
   const { bus } = make();
   const room = roomRef('a');
   const settled: string[] = [];
+  const publishOne = (payload: string): void =>
+    bus.publish({ room, from: 'u', payload, ephemeral: false }, () => settled.push(payload));
   const sink = new Probe();
   sink.onEvent = (event) => {
-    if (event.payload !== '0') return;
-    for (const payload of ['1', '2'])
-      bus.publish({ room, from: 'u', payload, ephemeral: false }, () => settled.push(payload));
-    throw new Error('broken sink');
+    if (event.payload === '0') for (const payload of ['1', '2', '3']) publishOne(payload);
+    throw new Error(`broken at ${event.payload}`);
   };
   bus.open(room, sink);
-  assert.throws(
-    () => bus.publish({ room, from: 'u', payload: '0', ephemeral: false }, () => settled.push('0')),
-    /broken sink/,
-  );
-  assert.deepEqual(settled, ['0', '1', '2']);
-  assert.deepEqual(sink.payloads, [0, 1, 2]);
+  assert.throws(() => publishOne('0'), /broken at/);
+  assert.deepEqual(settled, ['0', '1', '2', '3']);
+  assert.deepEqual(sink.payloads, [0, 1, 2, 3]);
+});
+
+test('history is truncated where events of the asked range are gone, not where the range is empty', async () => {
+  const { bus } = make();
+  const room = roomRef('a', durable({ count: 2 }));
+  await fill(bus, room, 5);
+  const truncated = async (query: object): Promise<boolean> => (await history(bus, room, query)).truncated;
+  assert.equal(await truncated({ before: 2 }), true, 'event 1 is gone');
+  assert.equal(await truncated({ before: 1 }), false);
+  assert.equal(await truncated({ after: 2, before: 4 }), true, 'event 3 is gone');
+  assert.equal(await truncated({ after: 2, before: 3 }), false);
+  assert.equal(await truncated({ after: 3 }), false);
 });
 
 test('opening an open room is a broken invariant; shutting one that is not open is nothing', async () => {
