@@ -1,6 +1,6 @@
 /** Everything that may break does, under load; then the whole truth is compared with what was promised. */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsBus } from '../../../src/bus/nats/bus.ts';
 import { decodeToken } from '../../../src/bus/nats/subject.ts';
@@ -104,47 +104,50 @@ function scenario(title: string, act: (stage: Stage) => Promise<void>): void {
   });
 }
 
-scenario('kill -9 of a stream leader', async (stage) => {
-  const leader = await stage.leader(stage.streams[0] as string);
-  await leader.kill();
-  await sleep(7000);
-  await leader.start();
-  await leader.ready();
-});
+// Most of each is waiting for an election or a time-out.
+describe('chaos', { concurrency: 3 }, () => {
+  scenario('kill -9 of a stream leader', async (stage) => {
+    const leader = await stage.leader(stage.streams[0] as string);
+    await leader.kill();
+    await sleep(7000);
+    await leader.start();
+    await leader.ready();
+  });
 
-scenario('kill -9 of the server that a node is attached to, then of the other one', async (stage) => {
-  for (const at of [0, 1]) {
-    const server = stage.cluster.server(at);
-    await server.kill();
-    await sleep(1500);
-    await server.start();
-    await server.ready();
-    await sleep(1000);
-  }
-});
+  scenario('kill -9 of the server that a node is attached to, then of the other one', async (stage) => {
+    for (const at of [0, 1]) {
+      const server = stage.cluster.server(at);
+      await server.kill();
+      await sleep(1500);
+      await server.start();
+      await server.ready();
+      await sleep(1000);
+    }
+  });
 
-scenario('a server that hangs for a while', async (stage) => {
-  stage.cluster.server(0).pause();
-  await sleep(4000);
-  stage.cluster.server(0).resume();
-  await sleep(2000);
-});
+  scenario('a server that hangs for a while', async (stage) => {
+    stage.cluster.server(0).pause();
+    await sleep(4000);
+    stage.cluster.server(0).resume();
+    await sleep(2000);
+  });
 
-scenario('all servers away and back', async (stage) => {
-  await Promise.all(stage.cluster.servers.map((server) => server.kill()));
-  await sleep(3000);
-  assert.deepEqual(
-    stage.buses.map((bus) => bus.health().state),
-    ['down', 'down'],
-  );
-  await stage.cluster.up();
-  await sleep(3000);
-});
+  scenario('all servers away and back', async (stage) => {
+    await Promise.all(stage.cluster.servers.map((server) => server.kill()));
+    await sleep(3000);
+    assert.deepEqual(
+      stage.buses.map((bus) => bus.health().state),
+      ['down', 'down'],
+    );
+    await stage.cluster.up();
+    await sleep(3000);
+  });
 
-scenario('a server that says goodbye (lame duck)', async (stage) => {
-  stage.cluster.server(1).lameDuck();
-  await sleep(7000);
-  await stage.cluster.server(1).kill();
-  await stage.cluster.server(1).start();
-  await stage.cluster.server(1).ready();
+  scenario('a server that says goodbye (lame duck)', async (stage) => {
+    stage.cluster.server(1).lameDuck();
+    await sleep(7000);
+    await stage.cluster.server(1).kill();
+    await stage.cluster.server(1).start();
+    await stage.cluster.server(1).ready();
+  });
 });
