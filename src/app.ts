@@ -55,7 +55,10 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     listen: async () => {
       await bus.start();
       const { host, port } = await admin.listen();
-      const listen = await transport.listen((connection, identity) => hub.connect(connection, identity));
+      const listen = await transport.listen(
+        (connection, identity, resumes) => hub.connect(connection, identity, resumes),
+        (ticket) => hub.openTicket(ticket),
+      );
       ticking = setInterval(() => hub.tick(), 1000);
       phase = 'serving';
       return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };

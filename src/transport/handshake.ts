@@ -3,13 +3,19 @@ import { type Encoding, SUBPROTOCOLS, type Subprotocol } from '../protocol/frame
 import { type OriginPolicy, originAllowed } from './origin.ts';
 import { REFUSALS, type Refusal } from './refusal.ts';
 
+/** A token to verify, or a ticket that continues a session. */
+export interface Credential {
+  readonly kind: 'token' | 'ticket';
+  readonly text: string;
+}
+
 /** What the handshake needs of the request, copied: uWS's request object dies with its callback. */
 export interface Handshake {
   readonly key: string;
   readonly extensions: string;
   readonly subprotocol: Subprotocol;
   readonly encoding: Encoding;
-  readonly token: string;
+  readonly credential: Credential;
   readonly forwardedFor: string;
 }
 
@@ -19,6 +25,7 @@ export interface HandshakePolicy extends OriginPolicy {
 
 const KEY = /^[A-Za-z0-9+/]{22}==$/;
 const TOKEN_PREFIX = 'bearer.';
+const TICKET_PREFIX = 'ticket.';
 const AUTHORIZATION = /^Bearer +([^ ]+)$/i;
 
 export function isRefusal(value: Handshake | Refusal): value is Refusal {
@@ -38,8 +45,8 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
     return REFUSALS.badSubprotocol(
       `offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`,
     );
-  const token = credential(request, offered, policy.allowQueryToken);
-  if (token === undefined)
+  const credential = credentialOf(request, offered, policy.allowQueryToken);
+  if (credential === undefined)
     return REFUSALS.unauthorized(
       'no credential: send "Authorization: Bearer <jwt>" or offer the subprotocol "bearer.<jwt>" beside chat.v1',
     );
@@ -48,7 +55,7 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
     extensions: request.getHeader('sec-websocket-extensions'),
     subprotocol,
     encoding: SUBPROTOCOLS[subprotocol],
-    token,
+    credential,
     forwardedFor: allLines(request, 'x-forwarded-for'),
   };
 }
@@ -75,17 +82,22 @@ function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | un
   );
 }
 
-/** First found: header, subprotocol entry, and the query only where the config allows it, for it ends up in logs. */
-function credential(
+/** First found: header, subprotocol entries, and the query only where the config allows it, for it ends up in logs. */
+function credentialOf(
   request: HttpRequest,
   offered: readonly string[],
   allowQuery: boolean,
-): string | undefined {
-  const header = AUTHORIZATION.exec(request.getHeader('authorization'))?.[1];
-  if (header !== undefined) return header;
-  const entry = offered.find((name) => name.startsWith(TOKEN_PREFIX));
-  if (entry !== undefined) return entry.slice(TOKEN_PREFIX.length);
-  return allowQuery ? request.getQuery('token') || undefined : undefined;
+): Credential | undefined {
+  const token = AUTHORIZATION.exec(request.getHeader('authorization'))?.[1] ?? entryOf(offered, TOKEN_PREFIX);
+  if (token !== undefined) return { kind: 'token', text: token };
+  const ticket = entryOf(offered, TICKET_PREFIX);
+  if (ticket !== undefined) return { kind: 'ticket', text: ticket };
+  const asked = allowQuery ? request.getQuery('token') || undefined : undefined;
+  return asked === undefined ? undefined : { kind: 'token', text: asked };
+}
+
+function entryOf(offered: readonly string[], prefix: string): string | undefined {
+  return offered.find((name) => name.startsWith(prefix))?.slice(prefix.length);
 }
 
 function isSubprotocol(name: string): name is Subprotocol {

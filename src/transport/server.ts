@@ -1,5 +1,15 @@
 import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
-import type { Connection, Defer, Fanout, Identity, Log, Peer, TokenVerifier } from '../broker/ports.ts';
+import type {
+  Connection,
+  Defer,
+  Fanout,
+  Identity,
+  Log,
+  Peer,
+  Resumption,
+  TicketVerdict,
+  TokenVerifier,
+} from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebAnswer, WebHandler } from '../broker/web.ts';
@@ -28,7 +38,16 @@ export interface TransportParts {
 }
 
 /** Gives every admitted connection its session. */
-export type Accept = (connection: Connection, identity: Identity) => Peer;
+export type Accept = (connection: Connection, identity: Identity, resumes?: Resumption) => Peer;
+
+/** Decides at once on a ticket that a client brings in the place of a token. */
+export type OpenTicket = (ticket: string) => TicketVerdict;
+
+const NO_TICKETS: OpenTicket = () => ({
+  ok: false,
+  code: 'unauthorized',
+  reason: 'tickets are not taken here: connect with the token',
+});
 
 /**
  * The public listener: uWebSockets.js behind the rules of docs/transport.md. Nothing outside this folder
@@ -41,6 +60,7 @@ export class Transport implements Fanout {
   readonly #listener: Listener;
   #draining = false;
   #accept: Accept | undefined;
+  #openTicket = NO_TICKETS;
 
   constructor(parts: TransportParts) {
     this.#parts = parts;
@@ -58,8 +78,9 @@ export class Transport implements Fanout {
   }
 
   /** The address it listens on, with the real port. Rejects when it cannot be had. */
-  async listen(accept: Accept): Promise<string> {
+  async listen(accept: Accept, openTicket = NO_TICKETS): Promise<string> {
     this.#accept = accept;
+    this.#openTicket = openTicket;
     const { host, port } = this.#parts;
     const real = await this.#listener.listen(host, port);
     return `${host.includes(':') ? `[${host}]` : host}:${real}`;
@@ -90,7 +111,11 @@ export class Transport implements Fanout {
 
   #behavior() {
     const { limits, idleSeconds, log } = this.#parts;
-    const upgrades = new Upgrades({ ...this.#parts, draining: () => this.#draining });
+    const upgrades = new Upgrades({
+      ...this.#parts,
+      draining: () => this.#draining,
+      openTicket: (ticket) => this.#openTicket(ticket),
+    });
     return {
       compression: NO_COMPRESSION,
       // Above our own limit, so that a frame a little too long gets an answer. uWS gives none: it just closes.
@@ -122,10 +147,10 @@ export class Transport implements Fanout {
   }
 
   #opened(socket: WebSocket<Admitted>): void {
-    const { connection, identity } = socket.getUserData();
+    const { connection, identity, resumes } = socket.getUserData();
     connection.opened(socket);
     try {
-      connection.peer = this.#accept?.(connection, identity);
+      connection.peer = this.#accept?.(connection, identity, resumes);
     } catch (error) {
       // Without a session the connection would answer nothing and, pinged by uWS, live for ever.
       this.#parts.log.error({ err: error }, 'session failed');

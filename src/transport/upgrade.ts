@@ -1,5 +1,5 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
-import type { Identity, Log, TokenVerifier, Verdict } from '../broker/ports.ts';
+import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
@@ -15,11 +15,13 @@ export interface UpgradeParts {
   readonly tally: Tally;
   readonly log: Log;
   readonly draining: () => boolean;
+  readonly openTicket: (ticket: string) => TicketVerdict;
 }
 
 /** A verified connection on its way to its open callback. */
 export interface Admitted extends SocketData {
   readonly identity: Identity;
+  readonly resumes: Resumption | undefined;
 }
 
 /** One handshake that waits for a signature check. */
@@ -62,7 +64,9 @@ export class Upgrades {
     const remote = addressOf(response.getRemoteAddressAsText());
     const address = clientAddress(remote, handshake.forwardedFor, this.#parts.proxyHops);
     const waiting: Waiting = { response, context, handshake, address, done: false };
-    const known = this.#parts.verifier.known(handshake.token);
+    const { kind, text } = handshake.credential;
+    if (kind === 'ticket') return this.#decide(waiting, this.#parts.openTicket(text));
+    const known = this.#parts.verifier.known(text);
     if (known !== undefined) return this.#decide(waiting, known);
     const { pendingUpgrades } = this.#parts.limits;
     if (this.#pending < pendingUpgrades) return this.#verify(waiting);
@@ -93,7 +97,7 @@ export class Upgrades {
     waiting.response.onAborted(() => {
       if (finish()) this.#parts.tally.upgrade('aborted');
     });
-    this.#check(waiting.handshake.token)
+    this.#check(waiting.handshake.credential.text)
       .then(
         (verdict) => {
           if (finish()) this.#decide(waiting, verdict);
@@ -111,7 +115,7 @@ export class Upgrades {
     return this.#parts.verifier.verify(token);
   }
 
-  #decide(waiting: Waiting, verdict: Verdict): void {
+  #decide(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
     if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
     // Again: others may have come, or a drain may have begun, while the token was being checked.
     const full = this.#fullRefusal();
@@ -120,6 +124,7 @@ export class Upgrades {
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address),
       identity: verdict.identity,
+      resumes: 'resumes' in verdict ? verdict.resumes : undefined,
     };
     // Not in `cork`: outside the request's own handler, uWebSockets.js now and then takes the new WebSocket for the
     // corked response, which the upgrade has moved, and closes it with 1006 (10 of 24,000; uncorked 0 of 64,000).
