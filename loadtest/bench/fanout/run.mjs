@@ -74,7 +74,8 @@ async function runScenario(scenario) {
     const load = { window: settings.window, paced: scenario.paced };
     for (const { server, audience } of running)
       await audience.measure(server.pid, settings.warmUpSeconds, load);
-    for (let round = 0; round < settings.rounds; round++) {
+    const rounds = settings.rounds * (scenario.roundsTimes ?? 1);
+    for (let round = 0; round < rounds; round++) {
       for (const one of round % 2 === 0 ? running : [...running].reverse()) {
         one.samples.push(await one.audience.measure(one.server.pid, settings.seconds, load));
       }
