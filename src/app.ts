@@ -9,6 +9,7 @@ import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
 import { MemoryCursors } from './bus/memory/cursors.ts';
+import { applyStreams } from './bus/nats/apply.ts';
 import { NatsBus } from './bus/nats/bus.ts';
 import type { Config } from './config.ts';
 import { createAdmin } from './ops/admin.ts';
@@ -84,6 +85,13 @@ export async function createApp(config: Config, log: Logger, development?: Devel
       lag.close();
     },
   };
+}
+
+/** Creates and updates the streams that the settings ask for: `carillon streams apply`. Throws with the reason. */
+export async function provisionStreams(config: Config, log: Logger) {
+  if (config.nats === undefined)
+    throw new Error('the settings have no nats section: the embedded bus has no streams');
+  return applyStreams({ options: config.nats, policies: config.rooms, limits: config.limits, log });
 }
 
 function createBus(config: Config, log: Logger): Bus {

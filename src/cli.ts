@@ -1,15 +1,18 @@
 #!/usr/bin/env node
 /** The `carillon` command. */
 import process from 'node:process';
+import { provisionStreams } from './app.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
 import { VERSION } from './config.ts';
 import { checkConfig, configure, EXIT, refuseUsage, serve } from './main.ts';
+import { createLog } from './ops/log.ts';
 
 const HELP = `carillon: a WebSocket pub/sub broker
 
   carillon serve          start a broker
   carillon token          make a token that a client connects with
+  carillon streams apply  create or update the NATS streams that the settings ask for
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
 
@@ -25,6 +28,13 @@ Settings come from a YAML file (--config FILE or CARILLON_CONFIG) and from the e
 Exit codes: 0 fine, 1 failed, 64 wrong usage, 78 wrong configuration.
 `;
 
+const STREAMS_HELP = `carillon streams apply [--config FILE]: create or update the JetStream streams of this installation
+
+Needs the nats section of the settings, with credentials that may create and update streams. Brokers with
+nats.manageStreams: false need nothing of that. The number of shards of an installation cannot be changed.
+Exit codes: 0 done, 1 refused by NATS, 78 no good settings.
+`;
+
 const CHECK_HELP = `carillon check-config [--config FILE]: read the settings as a start would, files of keys included
 
 Exit codes: 0 good, 78 not good; each problem names its key, value, what is expected and a fix.
@@ -35,6 +45,7 @@ type Command = (args: readonly string[]) => Promise<void> | void;
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['serve', serve],
   ['token', token],
+  ['streams', streams],
   ['check-config', check],
   ['help', () => void process.stdout.write(HELP)],
   ['--help', () => void process.stdout.write(HELP)],
@@ -55,6 +66,24 @@ async function token(args: readonly string[]): Promise<void> {
   if (made.kind === 'usage') return refuseUsage(made.reason, 'See: carillon token --help\n');
   process.stderr.write(`carillon: ${made.reason}\n`);
   process.exitCode = EXIT.config;
+}
+
+async function streams([action, ...args]: readonly string[]): Promise<void> {
+  const read = serveFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, STREAMS_HELP);
+  if (action === '--help' || read.flags.help) return void process.stdout.write(STREAMS_HELP);
+  if (action !== 'apply')
+    return refuseUsage(`there is no action ${action ?? '(none)'} on streams`, STREAMS_HELP);
+  const loaded = await configure(read.flags.config);
+  if (loaded === undefined) return;
+  try {
+    const report = await provisionStreams(loaded.config, createLog('warn'));
+    for (const [what, names] of Object.entries(report))
+      if (names.length > 0) process.stdout.write(`${what}: ${names.join(', ')}\n`);
+  } catch (error) {
+    process.stderr.write(`carillon: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = EXIT.failed;
+  }
 }
 
 async function check(args: readonly string[]): Promise<void> {

@@ -47,7 +47,7 @@ export const natsSchema = z.strictObject({
   manageStreams: flag().prefault(true),
   coreOnly: flag().prefault(false),
   discover: flag().prefault(true),
-  streamBytes: size(16 * MIB, 1024 * GIB).prefault('2GiB'),
+  streamBytes: size(16 * MIB, 1024 * GIB).prefault('512MiB'),
   connectTimeoutMs: duration(100, 60_000).prefault('2s'),
   startTimeoutMs: duration(1000, 600_000).prefault('30s'),
   pingIntervalMs: duration(500, 120_000).prefault('2s'),

@@ -76,8 +76,8 @@ export const NATS_DEFAULTS: Omit<NatsOptions, 'servers'> = {
   manageStreams: true,
   coreOnly: false,
   discover: true,
-  // About 5 million messages of 200 bytes. The server sets this much disk aside: 8 GiB for 8 streams.
-  streamBytes: 1024 ** 3,
+  // About 2.5 million messages of 200 bytes. The server sets this much disk aside: 4 GiB for 8 streams.
+  streamBytes: 512 * 1024 ** 2,
   // A hung server still accepts TCP: the client's own default of 20 s held a reconnect until it woke.
   connectTimeoutMs: 2000,
   startTimeoutMs: 30_000,

@@ -181,7 +181,7 @@ export class Streams {
     for (const wanted of this.#wanted()) {
       const info = await this.#info(wanted.name);
       if (info === undefined) {
-        await manager.streams.add(wanted);
+        await this.#add(wanted);
         created.push(wanted.name);
         continue;
       }
@@ -230,7 +230,13 @@ export class Streams {
     } catch (error) {
       const info = await this.#info(wanted.name);
       if (info !== undefined) return info;
-      throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
+      throw new Error(
+        `the stream ${wanted.name} (${size}, nats.streamBytes) cannot be made: ${reason}. All ` +
+          `${this.#options.shards} streams together must fit into max_file_store of each server.`,
+        { cause: error },
+      );
     }
   }
 
