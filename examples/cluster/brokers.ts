@@ -37,8 +37,11 @@ export class Broker {
     const child = spawn(process.execPath, [MAIN], {
       env: { ...process.env, CARILLON_LISTEN: '127.0.0.1:0', CARILLON_ADMIN_LISTEN: '127.0.0.1:0', ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
+      // A group of its own: ctrl-C reaches this process alone, which then ends the brokers in order.
+      detached: true,
     });
     this.#child = child;
+    process.once('exit', () => child.kill('SIGKILL'));
     createInterface({ input: child.stdout }).on('line', (line) => this.#line(line));
     child.once('exit', (code, signal) => {
       this.#address = undefined;
@@ -52,7 +55,7 @@ export class Broker {
     });
   }
 
-  /** SIGTERM: it drains first. */
+  /** It drains first, quickly. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const child = this.#child;
