@@ -97,7 +97,7 @@ export class Session implements Owner, Answerable {
     this.connection.send(data);
   }
 
-  /** An answer that must not overtake the events of this turn; the answers of a turn go out as one message. */
+  /** An ack: it must not overtake the events of this turn; the acks of a turn go out as one message. */
   answer(frame: ServerFrame): void {
     if (this.#answers.length === 0) this.#domain.delivery.answerLater(this);
     this.#answers.push(encodeFrame(frame, this.connection.encoding));
@@ -113,7 +113,7 @@ export class Session implements Owner, Answerable {
 
   refuse(request: Request, fault: Omit<Fault, 'ok'>): void {
     this.#domain.tally.error(fault.code);
-    this.answer(errorFrame(request, fault));
+    this.send(errorFrame(request, fault));
   }
 
   /** A frame that broke the protocol: answered, until there were too many. */
