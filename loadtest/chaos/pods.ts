@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type RunningBroker, startBroker } from '../../test/support/broker.ts';
+import { freeAddress } from '../../test/support/port.ts';
+
+export interface PodsSetup {
+  readonly count: number;
+  readonly natsUrls: readonly string[];
+  /** As in the broker's YAML. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** One broker process with an address that stays through restarts. */
+export class Pod {
+  readonly name: string;
+  readonly url: string;
+  readonly #address: string;
+  readonly #setup: PodsSetup;
+  #running: RunningBroker | undefined;
+
+  constructor(name: string, address: string, setup: PodsSetup) {
+    this.name = name;
+    this.url = `ws://${address}/connect`;
+    this.#address = address;
+    this.#setup = setup;
+  }
+
+  /** Throws while it is down. */
+  get broker(): RunningBroker {
+    if (this.#running === undefined) throw new Error(`${this.name} is down`);
+    return this.#running;
+  }
+
+  async start(): Promise<void> {
+    const { natsUrls, config } = this.#setup;
+    const env = {
+      CARILLON_LISTEN: this.#address,
+      CARILLON_NODE__SERVERID: this.name,
+      CARILLON_NATS_URL: natsUrls.join(','),
+    };
+    this.#running = await startBroker({ env, config });
+  }
+
+  async kill(): Promise<void> {
+    const { broker } = this;
+    this.#running = undefined;
+    await broker.kill();
+  }
+
+  /** SIGTERM. Throws when it does not end by itself, or not with 0. */
+  async drain(): Promise<void> {
+    const { broker } = this;
+    this.#running = undefined;
+    const { code, signal } = await broker.stop();
+    if (code !== 0) throw new Error(`${this.name} ended with ${code ?? signal}`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#running !== undefined) await this.kill();
+  }
+
+  /** Until it calls itself ready. Throws after `ms`. */
+  async ready(ms: number): Promise<void> {
+    const until = Date.now() + ms;
+    for (;;) {
+      const answer = await fetch(`${this.broker.adminUrl}/readyz`);
+      const text = await answer.text();
+      if (answer.ok) return;
+      if (Date.now() > until) throw new Error(`${this.name} is not ready after ${ms} ms: ${text}`);
+      await sleep(100);
+    }
+  }
+}
+
+export async function startPods(setup: PodsSetup): Promise<Pod[]> {
+  const pods: Pod[] = [];
+  for (let at = 0; at < setup.count; at++) pods.push(new Pod(`pod-${at + 1}`, await freeAddress(), setup));
+  // One after the other: the first one makes the streams.
+  for (const pod of pods) await pod.start();
+  return pods;
+}
