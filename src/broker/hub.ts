@@ -140,10 +140,8 @@ export class Hub {
     } catch (error) {
       // A broken invariant of ours must cost one request, not every connection of the node.
       this.#domain.log.error({ err: error, session: session.id, frame: frame.type }, 'frame failed');
-      session.refuse('id' in frame && frame.id !== undefined ? { id: frame.id } : {}, {
-        code: 'internal',
-        reason: 'the server failed on this frame',
-      });
+      // With the msgId of a publish (C3.9.2): without it the publisher waits for an answer until its own deadline.
+      session.refuse(frame, { code: 'internal', reason: 'the server failed on this frame' });
     }
   }
 
