@@ -1,5 +1,5 @@
 /** Publishes to durable rooms: from the session's publication to its answer. */
-import { createHash } from 'node:crypto';
+import * as crypto from 'node:crypto';
 import type { Fault, Publication, Settle, Skip } from '../../broker/ports.ts';
 import { publishIdentity } from '../dedupe.ts';
 import type { NoAnswer, Requests } from './acks.ts';
@@ -34,7 +34,7 @@ export class Publishing {
   }
 
   publish(publication: Publication, subjects: RoomSubjects, shard: Shard, settle: Settle): void {
-    const { publisher, options, ticks } = this.#parts;
+    const { publisher, options, ticks, epochs } = this.#parts;
     const number = ++this.#count;
     const seen = shard.seen;
     const until = ticks() + options.publishTimeoutMs;
@@ -45,8 +45,12 @@ export class Publishing {
       headers: encodeMeta(this.meta(publication, number), this.#id(publication, number)),
       until,
       done: (outcome) => {
-        if (outcome.ok) this.#stored(outcome, subjects, shard, seen, until, number, settle);
-        else this.#settle(outcome, number, settle);
+        if (!outcome.ok) this.#settle(outcome, number, settle);
+        else if (outcome.duplicate || outcome.seq > seen)
+          this.#stored(outcome, subjects, shard, until, number, settle);
+        // Places only grow, unless the stream was made anew: the room's members are told of that first.
+        else
+          void epochs.check(shard).then(() => this.#stored(outcome, subjects, shard, until, number, settle));
       },
     });
   }
@@ -65,24 +69,18 @@ export class Publishing {
   /** Unique in the stream, whatever rooms and users it holds: the server knows a repeated publish by nothing else. */
   #id({ room, from, msgId }: Publication, number: number): string {
     if (msgId === undefined) return `${this.#parts.node}.${number.toString(36)}`;
-    return createHash('sha256')
-      .update(publishIdentity(room.key, from, msgId))
-      .digest('base64url')
-      .slice(0, 22);
+    return digest(publishIdentity(room.key, from, msgId)).slice(0, 22);
   }
 
-  async #stored(
+  #stored(
     { seq, duplicate }: Stored,
     subjects: RoomSubjects,
     shard: Shard,
-    seen: number,
     until: number,
     number: number,
     settle: Settle,
-  ): Promise<void> {
+  ): void {
     if (duplicate) this.duplicates++;
-    // Places only grow, unless the stream was made anew. Its members have to be told before the publisher is.
-    else if (seq <= seen) await this.#parts.epochs.check(shard);
     else shard.saw(seq);
     const accepted = { ok: true, epoch: shard.epoch, seq, duplicate } as const;
     const feed = shard.feeds.get(subjects.log);
@@ -109,6 +107,12 @@ export class Publishing {
     settle(outcome);
   }
 }
+
+/** Node 20.12 and later have it in one call, at half the price. */
+const digest: (text: string) => string =
+  typeof crypto.hash === 'function'
+    ? (text) => crypto.hash('sha256', text, 'base64url')
+    : (text) => crypto.createHash('sha256').update(text).digest('base64url');
 
 const UNSEEN: Fault = {
   ok: false,
