@@ -2,6 +2,7 @@ import type { Bus, BusHealth } from '../broker/ports.ts';
 import { type ClosedBy, DELIVERY_BOUNDS_MS, type Tally, type UpgradeOutcome } from '../broker/tally.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
+import { figureOf, metricOf } from './figures.ts';
 import { Instruments } from './instruments.ts';
 import { LoopLagMeter } from './loop.ts';
 import {
@@ -171,14 +172,15 @@ function describeBusState(instruments: Instruments, bus: BusSource): void {
 
 const STATE = { up: 2, degraded: 1, down: 0 } as const satisfies Record<BusHealth['state'], number>;
 
-/** A bus names its figures itself; a figure that appears later (after the first connect) is added then. */
+/** A bus names its figures itself; one that appears later (after the first connect) is added then. */
 function describeBusFigures(instruments: Instruments, bus: BusSource): void {
   for (const figure of Object.keys(bus.health().figures)) {
-    if (instruments.has(`bus_${figure}`)) continue;
-    const read = () => ({ [bus.kind]: bus.health().figures[figure] ?? Number.NaN });
-    const help = `${figure} of the bus; the label is its kind.`;
-    if (figure.endsWith('_total')) instruments.counters(`bus_${figure}`, help, 'bus', read);
-    else instruments.gauges(`bus_${figure}`, help, 'bus', read);
+    const name = metricOf(figure);
+    if (instruments.has(name)) continue;
+    const { help, grows } = figureOf(figure);
+    const read = (): Record<string, number> => ({ [bus.kind]: bus.health().figures[figure] ?? Number.NaN });
+    if (grows) instruments.counters(name, help, 'bus', read);
+    else instruments.gauges(name, help, 'bus', read);
   }
 }
 

@@ -8,7 +8,7 @@ import { createMetrics } from '../../src/ops/metrics.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../../src/protocol/codes.ts';
 import { type Family, parseExposition } from './exposition.ts';
 
-const UP: BusHealth = { state: 'up', detail: '', figures: { history_bytes: 4096, published_total: 7 } };
+const UP: BusHealth = { state: 'up', detail: '', figures: { history_bytes: 4096, dedupe_evicted: 7 } };
 
 async function scrape(
   t: Tally,
@@ -141,12 +141,12 @@ test('the figures of the bus carry its kind, and one that appears later is added
     4096,
   );
   assert.equal(first.get('carillon_bus_history_bytes')?.type, 'gauge');
-  assert.equal(first.get('carillon_bus_published_total')?.type, 'counter');
+  assert.equal(first.get('carillon_bus_dedupe_evicted_total')?.type, 'counter');
   assert.equal(first.get('carillon_bus_state')?.samples.get('carillon_bus_state{bus="nats"}'), 2);
   health = {
     state: 'down',
     detail: 'no server',
-    figures: { history_bytes: 1, published_total: 7, reconnects_total: 3 },
+    figures: { history_bytes: 1, dedupe_evicted: 7, reconnects: 3 },
   };
   const second = parseExposition(await metrics.text());
   metrics.close();

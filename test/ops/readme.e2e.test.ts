@@ -50,3 +50,15 @@ test('the sample joins, publishes and hears itself', async () => {
     assert.doesNotMatch(output, /missed/);
   });
 });
+
+test('its /metrics describe every figure of the embedded bus', async () => {
+  await withBroker({}, async (broker) => {
+    const metrics = await (await fetch(`${broker.adminUrl}/metrics`)).text();
+    const helps = [...metrics.matchAll(/^# HELP carillon_bus_\w+ (.*)$/gm)].map(([, help]) => help ?? '');
+    assert.ok(helps.length >= 7, `${helps.length} figures`);
+    assert.deepEqual(
+      helps.filter((help) => /^Figure \w+ of the bus/.test(help)),
+      [],
+    );
+  });
+});

@@ -1,0 +1,54 @@
+/** What the figures of the buses mean (broker/ports.ts, BusHealth): their help text, and whether they only grow. */
+
+interface Figure {
+  readonly help: string;
+  readonly grows: boolean;
+}
+
+const gauge = (help: string): Figure => ({ help, grows: false });
+const counter = (help: string): Figure => ({ help, grows: true });
+
+const FIGURES: ReadonlyMap<string, Figure> = new Map(
+  Object.entries({
+    rooms: gauge('Rooms that the bus holds state for.'),
+    open_rooms: gauge('Rooms whose events the bus feeds to this node.'),
+    history_events: gauge('Events kept in memory.'),
+    history_bytes: gauge('Bytes of the events kept in memory.'),
+    history_evicted: counter('Events dropped early, because limits.historyTotalBytes was reached.'),
+    dedupe_entries: gauge('Message ids remembered.'),
+    dedupe_evicted: counter('Message ids forgotten early, because limits.dedupeEntries was reached.'),
+    connected: gauge('1: connected to NATS; 0: not.'),
+    replay_connected: gauge('1: the connection for history is up; 0: not.'),
+    reconnects: counter('Times that the connection to NATS came back.'),
+    live_rooms: gauge('Live rooms that this node follows.'),
+    live_unsent: gauge('Live events that NATS has not taken yet.'),
+    history_evicted_rooms: counter(
+      'Rooms whose kept events were dropped early, to stay inside the memory limit.',
+    ),
+    history_loads: counter('Reads of history from the stream, because memory did not hold it.'),
+    inflight: gauge('Publishes sent to the stream and not answered yet.'),
+    queued: gauge('Publishes waiting to be sent to the stream.'),
+    queued_bytes: gauge('Bytes of the publishes waiting to be sent.'),
+    closed_streams: gauge('Streams that take no publishes now.'),
+    publish_retries: counter('Publishes sent again, because no answer came.'),
+    publish_duplicates: counter('Publishes that the stream had already.'),
+    publish_unseen: gauge('Publishes stored, whose event has not come back to this node yet.'),
+    backfills: counter('Holes in what arrived that were looked up in the stream.'),
+    backfill_sweeps: counter('Holes that took a read through the whole stream.'),
+    backfill_events: counter('Events that arrived by such a look-up only.'),
+    backfill_pending: gauge('Holes being looked up now.'),
+    gaps: counter('Holes that could not be filled: members were told.'),
+    audits: counter('Comparisons of what arrived with what the stream holds.'),
+    audit_found: counter('Comparisons that found something missing.'),
+    epoch_changes: counter('Times that a stream was made anew and positions became void.'),
+  }),
+);
+
+export function figureOf(name: string): Figure {
+  return FIGURES.get(name) ?? gauge(`Figure ${name} of the bus.`);
+}
+
+/** A counter is named `_total`. */
+export function metricOf(name: string): string {
+  return figureOf(name).grows ? `bus_${name}_total` : `bus_${name}`;
+}
