@@ -59,6 +59,10 @@ export interface Frame {
   readonly user: string;
   readonly tenant: string;
   readonly session: string;
+  readonly resumed: boolean;
+  readonly last: { readonly code: number; readonly reason: string; readonly at: number };
+  readonly ticket: string;
+  readonly ticketTtl: number;
   readonly maxFrame: number;
   readonly heartbeat: number;
   readonly limits: Readonly<Record<string, number>>;
@@ -83,6 +87,8 @@ export interface ConnectOptions {
   /** Added to a token for a user of its own who may do everything everywhere. */
   readonly claims?: JWTPayload;
   readonly token?: string;
+  /** In the place of a token. */
+  readonly ticket?: string;
 }
 
 const WAIT_MS = 15_000;
@@ -100,19 +106,26 @@ export class Client {
   readonly socket: WebSocket;
   /** All messages received, as they came. */
   readonly messages: Message[] = [];
+  /** Frames of the type ticket, which may come at any time and are not among the others. */
+  readonly tickets: Frame[] = [];
   readonly closed: Promise<Closed>;
   info = {} as Frame;
   readonly #frames: Frame[] = [];
   #wake: () => void = () => {};
   #ending: Closed | undefined;
+  /** What the socket said before its end: how it ended is for the tests to judge. */
+  #error: Error | undefined;
   #fault: Error | undefined;
   #ids = 0;
 
-  private constructor(url: string, token: string, encoding: Encoding) {
+  private constructor(url: string, credential: { token: string } | { ticket: string }, encoding: Encoding) {
     this.encoding = encoding;
-    this.socket = new WebSocket(url, SUBPROTOCOL[encoding], {
-      headers: { Authorization: `Bearer ${token}` },
-    });
+    this.socket =
+      'ticket' in credential
+        ? new WebSocket(url, [SUBPROTOCOL[encoding], `ticket.${credential.ticket}`])
+        : new WebSocket(url, SUBPROTOCOL[encoding], {
+            headers: { Authorization: `Bearer ${credential.token}` },
+          });
     this.socket.on('message', (data, isBinary) => this.#received(data as Buffer, isBinary));
     this.closed = new Promise((resolve) => {
       this.socket.once('close', (code, reason) => {
@@ -124,11 +137,17 @@ export class Client {
   }
 
   /** Connected, and `server_info` read. */
-  static async connect(url: string, token: string, encoding: Encoding = 'json'): Promise<Client> {
-    const client = new Client(url, token, encoding);
+  static async connect(
+    url: string,
+    credential: { token: string } | { ticket: string },
+    encoding: Encoding = 'json',
+  ): Promise<Client> {
+    const client = new Client(url, credential, encoding);
     await once(client.socket, 'open');
     // What the server cuts off is seen in `closed`.
-    client.socket.on('error', () => client.#wake());
+    client.socket.on('error', (error) => {
+      client.#error = error;
+    });
     client.info = await client.expect('server_info');
     return client;
   }
@@ -142,7 +161,7 @@ export class Client {
     this.socket.send(data, { binary });
   }
 
-  /** The next frame. Tickets, which may come at any time, are passed over. */
+  /** The next frame. */
   async next(): Promise<Frame> {
     await this.#until(() => this.#frames.length > 0);
     return this.#frames.shift() as Frame;
@@ -233,6 +252,7 @@ export class Client {
       const frames = (Array.isArray(value) ? value : [value]) as Frame[];
       assert.ok(frames.length > 0, 'an array without frames');
       for (const frame of frames) check(frame);
+      for (const frame of frames) if (frame.type === 'ticket') this.tickets.push(frame);
       this.#frames.push(...frames.filter(({ type }) => type !== 'ticket'));
     } catch (error) {
       this.#fault ??= error as Error;
@@ -246,7 +266,9 @@ export class Client {
       if (this.#fault !== undefined) throw this.#fault;
       const waiting = `waiting: ${JSON.stringify(this.#frames.slice(0, 5)).slice(0, 2000)}`;
       if (this.#ending !== undefined)
-        throw new Error(`closed with ${this.#ending.code} ${this.#ending.reason}; ${waiting}`);
+        throw new Error(`closed with ${this.#ending.code} ${this.#ending.reason}; ${waiting}`, {
+          cause: this.#error,
+        });
       const left = deadline - performance.now();
       if (left <= 0) throw new Error(`nothing came in ${WAIT_MS} ms; ${waiting}`);
       await new Promise<void>((resolve) => {
@@ -297,6 +319,7 @@ export function suite(options?: BrokerOptions): Suite {
     broker = await startBroker(options);
   });
   after(async () => {
+    if (broker === undefined) return;
     await Promise.all(clients.map((client) => client.close()));
     try {
       await healthy(running());
@@ -309,8 +332,9 @@ export function suite(options?: BrokerOptions): Suite {
     get broker() {
       return running();
     },
-    connect: async ({ encoding, claims, token } = {}) => {
-      const credential = token ?? (await running().token({ sub: fresh('user'), ...claims }));
+    connect: async ({ encoding, claims, token, ticket } = {}) => {
+      const signed = token ?? (await running().token({ sub: fresh('user'), ...claims }));
+      const credential = ticket === undefined ? { token: signed } : { ticket };
       const client = await Client.connect(running().url, credential, encoding);
       clients.push(client);
       return client;
