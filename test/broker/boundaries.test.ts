@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import type { AckFrame, EventFrame, JoinedFrame, ServerFrame } from '../../src/protocol/frames.ts';
-import { SimNode, type SimSocket } from '../support/sim.ts';
+import { LIMITS, QUIET, SimNode, type SimSocket } from '../support/sim.ts';
 
 /** Frame types in the order received, events by payload. */
 function story(frames: readonly ServerFrame[]): string[] {
@@ -156,4 +157,24 @@ test('@echo answers its publisher and nobody else, joined or not', () => {
   node.settle();
   assert.deepEqual(story(a.take()), ['event {"probe":1}', 'ack']);
   assert.deepEqual(b.take(), []);
+});
+
+test('C3.9.2: a publish that fails inside is answered with its id and msgId, and costs nothing else', () => {
+  class Broken extends MemoryBus {
+    override publish(): never {
+      throw new Error('a broken invariant');
+    }
+  }
+  const node = new SimNode({
+    bus: (clock) => new Broken({ limits: LIMITS, clock, epoch: 'e1', log: QUIET }),
+  });
+  const a = node.connect('a');
+  a.take();
+  a.write({ type: 'pub', room: 'r', payload: 1, id: 7, msgId: 'm' });
+  a.write({ type: 'ping', id: 8 });
+  node.settle();
+  const [error, pong] = a.take();
+  assert.ok(error?.type === 'error');
+  assert.deepEqual([error.code, error.id, error.msgId, error.room], ['internal', 7, 'm', 'r']);
+  assert.equal(pong?.type, 'pong');
 });
