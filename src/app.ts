@@ -54,8 +54,9 @@ export async function createApp(config: Config, log: Logger, development?: Devel
   let ticking: NodeJS.Timeout | undefined;
   return {
     listen: async () => {
-      await bus.start();
+      // First: probes are answered while the bus is still being reached.
       const { host, port } = await admin.listen();
+      await bus.start();
       const listen = await transport.listen(
         (connection, identity, resumes) => hub.connect(connection, identity, resumes),
         (ticket) => hub.openTicket(ticket),
@@ -67,15 +68,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     drain: async ({ fast, reason }) => {
       phase = 'draining';
       transport.stopAccepting();
-      const windowMs = fast ? Math.min(FAST_DRAIN_MS, config.drain.windowMs) : config.drain.windowMs;
-      const plan = { windowMs, perSecond: config.drain.perSecond, reason };
-      const deadline = after(config.drain.deadlineMs);
-      const sentAway = new Promise<void>((done) => {
-        hub.drain(plan, Math.random, (ms, task) => void setTimeout(task, ms), done);
-      });
-      await Promise.race([sentAway.then(() => bus.drain(config.drain.deadlineMs)), deadline.reached]);
-      deadline.cancel();
-      await after(LINGER_MS).reached;
+      await sendAway(hub, bus, config.drain, fast, reason);
     },
     close: async () => {
       clearInterval(ticking);
@@ -85,6 +78,24 @@ export async function createApp(config: Config, log: Logger, development?: Devel
       lag.close();
     },
   };
+}
+
+async function sendAway(
+  hub: Hub,
+  bus: Bus,
+  drain: Config['drain'],
+  fast: boolean,
+  reason: string,
+): Promise<void> {
+  const windowMs = fast ? Math.min(FAST_DRAIN_MS, drain.windowMs) : drain.windowMs;
+  const deadline = after(drain.deadlineMs);
+  const sentAway = new Promise<void>((done) => {
+    const plan = { windowMs, perSecond: drain.perSecond, reason };
+    hub.drain(plan, Math.random, (ms, task) => void setTimeout(task, ms), done);
+  });
+  await Promise.race([sentAway.then(() => bus.drain(drain.deadlineMs)), deadline.reached]);
+  deadline.cancel();
+  await after(LINGER_MS).reached;
 }
 
 /** Creates and updates the streams that the settings ask for: `carillon streams apply`. Throws with the reason. */

@@ -4,7 +4,7 @@ import process from 'node:process';
 import { provisionStreams } from './app.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
-import { VERSION } from './config.ts';
+import { type Config, VERSION } from './config.ts';
 import { checkConfig, configure, EXIT, refuseUsage, serve } from './main.ts';
 import { createLog } from './ops/log.ts';
 
@@ -75,9 +75,12 @@ async function streams([action, ...args]: readonly string[]): Promise<void> {
   if (action !== 'apply')
     return refuseUsage(`there is no action ${action ?? '(none)'} on streams`, STREAMS_HELP);
   const loaded = await configure(read.flags.config);
-  if (loaded === undefined) return;
+  if (loaded !== undefined) await applyStreams(loaded.config);
+}
+
+async function applyStreams(config: Config): Promise<void> {
   try {
-    const report = await provisionStreams(loaded.config, createLog('warn'));
+    const report = await provisionStreams(config, createLog('warn'));
     for (const [what, names] of Object.entries(report))
       if (names.length > 0) process.stdout.write(`${what}: ${names.join(', ')}\n`);
   } catch (error) {

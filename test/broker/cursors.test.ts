@@ -3,7 +3,10 @@ import { test } from 'node:test';
 import type { JoinedFrame, ServerFrame } from '../../src/protocol/frames.ts';
 import { SimNode, type SimSocket } from '../support/sim.ts';
 
-function inbox(node: SimNode, user: string): { socket: SimSocket; frames: ServerFrame[]; joined: JoinedFrame } {
+function inbox(
+  node: SimNode,
+  user: string,
+): { socket: SimSocket; frames: ServerFrame[]; joined: JoinedFrame } {
   const socket = node.connect(user);
   socket.write({ type: 'join', room: `@${user}` });
   node.settle();
@@ -66,5 +69,10 @@ test('`seen` for a room that is not joined is refused; rooms without cursors tak
   node.settle();
   const [refusal, ...more] = socket.take();
   assert.deepEqual(more, []);
-  assert.ok(refusal?.type === 'error' && refusal.code === 'not_joined' && refusal.room === 'other' && refusal.id === 5);
+  assert.ok(
+    refusal?.type === 'error' &&
+      refusal.code === 'not_joined' &&
+      refusal.room === 'other' &&
+      refusal.id === 5,
+  );
 });
