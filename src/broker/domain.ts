@@ -43,7 +43,14 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
   const { bus, fanout, clock, defer, limits, tally } = parts;
   const delivery = new Delivery(fanout, defer, clock, tally);
   const catchUps = new CatchUps({ bus, delivery, limits, clock, defer, tally });
-  const slow = new SlowReaders({ sessions, limits, delivery, catchUps, tally });
+  const slow = new SlowReaders({
+    sessions,
+    limits,
+    keeps: (room) => bus.keeps(room),
+    delivery,
+    catchUps,
+    tally,
+  });
   delivery.whenPublished((bytes) => slow.published(bytes));
   return {
     node: parts.node,

@@ -145,6 +145,9 @@ export interface Bus {
   /** Any room, open here or not. `done` may run before this returns. */
   history(room: RoomRef, query: HistoryQuery, done: (result: HistoryPage | Fault) => void): void;
 
+  /** Whether the room has a history here: its policy asks for one, and the bus can keep it. */
+  keeps(room: RoomRef): boolean;
+
   health(): BusHealth;
 }
 

@@ -4,7 +4,7 @@ import type { Delivery } from './delivery.ts';
 import { encodeEvent } from './encode.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
-import type { Connection } from './ports.ts';
+import type { Connection, RoomRef } from './ports.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
@@ -19,6 +19,8 @@ export interface Reader {
 export interface SlowReaderParts {
   readonly sessions: ReadonlyMap<string, Reader>;
   readonly limits: Limits;
+  /** Whether there is something to fill a room's holes from. */
+  readonly keeps: (room: RoomRef) => boolean;
   readonly delivery: Delivery;
   readonly catchUps: CatchUps;
   readonly tally: Tally;
@@ -98,7 +100,7 @@ export class SlowReaders {
     const { room } = member;
     this.#parts.delivery.flushRoom(room);
     room.detach(member);
-    if (member.overflow === 'backfill' && room.ref.policy.history !== undefined) {
+    if (member.overflow === 'backfill' && this.#parts.keeps(room.ref)) {
       this.#parts.catchUps.resume(member);
       return;
     }

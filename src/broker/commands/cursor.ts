@@ -5,8 +5,8 @@ import type { Domain } from '../domain.ts';
 import type { Fault, RoomRef } from '../ports.ts';
 
 /** Inboxes do unless their pattern says otherwise; a room without history has nothing to come back to. */
-export function keepsCursor(ref: RoomRef): boolean {
-  return ref.policy.history !== undefined && (ref.policy.cursor ?? isInbox(ref.name));
+export function keepsCursor({ bus }: Pick<Domain, 'bus'>, ref: RoomRef): boolean {
+  return bus.keeps(ref) && (ref.policy.cursor ?? isInbox(ref.name));
 }
 
 /** Where a user without a position of their own begins: after what they have seen, or with all that is kept. */

@@ -60,7 +60,7 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membersh
       session.refuse(frame, failed);
     } else if (frame.since !== undefined) {
       joinSince(session, frame, domain, member, frame.since);
-    } else if (keepsCursor(ref)) {
+    } else if (keepsCursor(domain, ref)) {
       joinAtCursor(session, frame, domain, member);
     } else {
       joinFresh(session, frame, domain, member);
@@ -135,10 +135,10 @@ function joined(
     ...(frame.id !== undefined && { id: frame.id }),
     epoch: room.epoch,
     seq: room.last,
-    durable: room.ref.policy.history !== undefined,
+    durable: domain.bus.keeps(room.ref),
     recovered,
     replay,
-    ...(keepsCursor(room.ref) && frame.since === undefined && { unread: replay }),
+    ...(keepsCursor(domain, room.ref) && frame.since === undefined && { unread: replay }),
     ...(members !== undefined && { members, count: members.length }),
   };
 }

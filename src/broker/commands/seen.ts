@@ -12,7 +12,7 @@ export function seen(session: Session, frame: SeenFrame, domain: Domain): void {
       continue;
     }
     const { room } = member;
-    if (!keepsCursor(room.ref)) continue;
+    if (!keepsCursor(domain, room.ref)) continue;
     // What has not been published yet cannot have been seen: it would hide the next events from this user.
     domain.cursors.put(room.ref, session.identity.user, { epoch: room.epoch, seq: Math.min(seq, room.last) });
   }

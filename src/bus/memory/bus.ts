@@ -146,6 +146,10 @@ export class MemoryBus implements Bus {
     done(this.#state === 'closed' ? CLOSED : historyAnswer(this.#view(ref), this.#epoch, query));
   }
 
+  keeps(room: RoomRef): boolean {
+    return room.policy.history !== undefined;
+  }
+
   health(): BusHealth {
     return {
       state: this.#state === 'closed' ? 'down' : 'up',

@@ -158,6 +158,10 @@ export class NatsBus implements Bus {
     else this.#durable?.history(ref, history, subjects, query, done);
   }
 
+  keeps(room: RoomRef): boolean {
+    return this.#historyOf(room) !== undefined;
+  }
+
   health(): BusHealth {
     const [state, detail] = this.#verdict();
     return {
