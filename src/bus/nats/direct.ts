@@ -6,13 +6,15 @@ import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import type { NoAnswer } from './acks.ts';
 import type { Env } from './env.ts';
 import { guarded } from './guard.ts';
-import { headerText, numberIn, statusOf, UP_TO_SEQUENCE } from './headers.ts';
+import { headerText, NUM_PENDING, numberIn, statusOf, UP_TO_SEQUENCE } from './headers.ts';
 import type { Cancel } from './timers.ts';
 
 export interface ReadEnd {
   readonly status: number;
   /** Only from `multi_last`: everything up to this place of the stream has been looked at. */
   readonly upTo: number | undefined;
+  /** Messages that the answer had no room for. */
+  readonly pending: number;
 }
 
 /** Each message with its headers as text, in order; valid during the call only. */
@@ -89,7 +91,8 @@ export class DirectReads {
       return;
     }
     this.#reads.delete(number);
-    read.ended(status === 503 ? 'nobody' : { status, upTo: numberIn(text, UP_TO_SEQUENCE) });
+    const pending = numberIn(text, NUM_PENDING) ?? 0;
+    read.ended(status === 503 ? 'nobody' : { status, upTo: numberIn(text, UP_TO_SEQUENCE), pending });
   }
 
   #sweep(): void {

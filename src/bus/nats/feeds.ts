@@ -12,31 +12,26 @@ import { guarded } from './guard.ts';
 import { decodeMeta, headerText, LAST_SEQUENCE, numberIn, payloadText, SEQUENCE } from './headers.ts';
 import { Lingering } from './linger.ts';
 import type { NatsOptions } from './options.ts';
-import { type Place, placeOf } from './place.ts';
+import type { Place, Places } from './place.ts';
 import { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { Slots } from './slots.ts';
-import type { Store } from './store.ts';
 import type { RoomSubjects } from './subject.ts';
 
 export interface FeedParts extends Env {
   readonly connection: NatsConnection;
   readonly options: NatsOptions;
-  readonly store: Store;
+  readonly places: Places;
   readonly audits: Audits;
   readonly host: FeedHost;
   readonly ledger: Ledger;
   readonly connected: () => boolean;
 }
 
-/** Asked of the leaders at once when many rooms are opened: 100,000 rooms at 0.3 ms each are a minute otherwise. */
-const OPENING_AT_ONCE = 256;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 500;
 
 export class Feeds {
   readonly #parts: FeedParts;
-  readonly #opening = new Slots(OPENING_AT_ONCE);
   readonly #subscriptions = new Map<Feed, Subscription>();
   readonly #lingering: Lingering<Feed>;
   #closed = false;
@@ -155,7 +150,7 @@ export class Feeds {
     const until = ticks() + options.openTimeoutMs;
     for (let wait = FIRST_RETRY_MS; ; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       const { epoch } = shard;
-      const place = await this.#opening.run(() => this.#place(shard, feed));
+      const place = await this.#place(shard, feed);
       if (this.#closed || shard.feeds.get(feed.log) !== feed) return;
       if (shard.epoch === epoch && place !== undefined) {
         // An epoch change while this was under way has begun another opening, which may have been faster.
@@ -175,7 +170,7 @@ export class Feeds {
 
   async #place(shard: Shard, feed: Feed): Promise<Place | undefined> {
     if (shard.epoch === '' || !this.#parts.connected()) return undefined;
-    return placeOf(this.#parts.store, shard, feed.log);
+    return this.#parts.places.find(shard, feed.log);
   }
 
   #fail(shard: Shard, feed: Feed, fault: Fault): void {

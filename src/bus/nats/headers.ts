@@ -109,6 +109,7 @@ export function statusOf(text: string): number {
 export const SEQUENCE = '\r\nNats-Sequence: ';
 export const LAST_SEQUENCE = '\r\nNats-Last-Sequence: ';
 export const UP_TO_SEQUENCE = '\r\nNats-UpTo-Sequence: ';
+export const NUM_PENDING = '\r\nNats-Num-Pending: ';
 export const SUBJECT = '\r\nNats-Subject: ';
 
 /** A number that the server has written; undefined without it. */

@@ -1,5 +1,6 @@
+import type { Env } from './env.ts';
 import type { Shard } from './shard.ts';
-import type { Store } from './store.ts';
+import { type Store, TAILS_MAX } from './store.ts';
 
 /** Where a room stands in its stream. */
 export interface Place {
@@ -11,19 +12,88 @@ export interface Place {
   readonly empty: boolean;
 }
 
-/** By the leader; undefined: it has not answered. */
-export async function placeOf(store: Store, shard: Shard, log: string): Promise<Place | undefined> {
-  const { seen } = shard;
-  const tail = await store.last(shard.number, log);
-  if (typeof tail === 'string') return undefined;
-  if (tail.seq > 0) {
+interface Asked {
+  readonly log: string;
+  readonly found: (place: Place | undefined) => void;
+}
+
+/** Fewer are asked for one by one: that is one answer of the leader instead of two, one after the other. */
+const TOGETHER_FROM = 8;
+
+/**
+ * Finds out where rooms stand, as the leader of their stream knows it; many that are asked for at once are answered
+ * together. 100,000 rooms one by one would take the leaders half a minute.
+ */
+export class Places {
+  readonly #store: Store;
+  readonly #logs: (shard: number) => string;
+  readonly #env: Env;
+  readonly #asked = new Map<Shard, Asked[]>();
+
+  constructor(store: Store, logs: (shard: number) => string, env: Env) {
+    this.#store = store;
+    this.#logs = logs;
+    this.#env = env;
+  }
+
+  /** undefined: NATS has not answered. Whatever was subscribed to before is known to the leader by then. */
+  find(shard: Shard, log: string): Promise<Place | undefined> {
+    return new Promise((found) => {
+      const asked = this.#asked.get(shard);
+      if (asked !== undefined) {
+        asked.push({ log, found });
+        return;
+      }
+      this.#asked.set(shard, [{ log, found }]);
+      queueMicrotask(() => void this.#serve(shard));
+    });
+  }
+
+  /** Who asks while others are being answered is answered next, together with all who have come by then. */
+  async #serve(shard: Shard): Promise<void> {
+    const asked = this.#asked.get(shard) ?? [];
+    while (asked.length > 0) {
+      const batch = asked.splice(0, TAILS_MAX);
+      const places = await this.#look(shard, batch).catch((error: unknown) => {
+        this.#env.log.error({ err: error, stream: shard.stream }, 'the positions of rooms are not known');
+        return [];
+      });
+      for (const [at, { found }] of batch.entries()) found(places[at]);
+    }
+    this.#asked.delete(shard);
+  }
+
+  async #look(shard: Shard, batch: readonly Asked[]): Promise<readonly (Place | undefined)[]> {
+    if (batch.length < TOGETHER_FROM) return Promise.all(batch.map(({ log }) => this.#one(shard, log)));
+    const logs = batch.map(({ log }) => log);
+    const tails = await this.#store.tailsNow(shard.number, this.#logs(shard.number), logs, this.#env.sleep);
+    if (tails === undefined) return [];
+    shard.saw(tails.head);
+    const all = logs.every((log) => tails.seqs.has(log));
+    const empty = all ? undefined : await this.#empty(shard, tails.head);
+    return logs.map((log) => {
+      const seq = tails.seqs.get(log);
+      return seq === undefined ? empty : { position: seq, sure: Math.max(seq, tails.head), empty: false };
+    });
+  }
+
+  async #one(shard: Shard, log: string): Promise<Place | undefined> {
+    const { seen } = shard;
+    const tail = await this.#store.last(shard.number, log);
+    if (typeof tail === 'string') return undefined;
+    if (tail.seq === 0) return this.#empty(shard, seen);
     shard.saw(tail.seq);
     return { position: tail.seq, sure: Math.max(tail.seq, seen), empty: false };
   }
-  const state = await store.state(shard.number);
-  if (typeof state === 'string') return undefined;
-  // Whatever the room had lies before the first place that the stream has left. So this position is not before
-  // any that the room ever had, and it is the same for all nodes as long as the stream drops nothing.
-  const position = Math.max(0, state.firstSeq - 1);
-  return { position, sure: Math.max(position, seen), empty: true };
+
+  /**
+   * Whatever an empty room had lies before the first place that the stream has left. So this position is not before
+   * any that the room ever had, and it is the same for all nodes as long as the stream drops nothing.
+   */
+  async #empty(shard: Shard, sure: number): Promise<Place | undefined> {
+    const state = await this.#store.state(shard.number);
+    if (typeof state === 'string') return undefined;
+    const position = Math.max(0, state.firstSeq - 1);
+    return { position, sure: Math.max(position, sure), empty: true };
+  }
 }

@@ -12,7 +12,7 @@ import { historyAnswer } from '../answers.ts';
 import type { Page } from '../tail.ts';
 import type { Feed } from './feed.ts';
 import { type Loadable, type Loaded, type LoadParts, loadAll, loadSince } from './loads.ts';
-import { placeOf } from './place.ts';
+import type { Places } from './place.ts';
 import { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { RoomSubjects } from './subject.ts';
@@ -52,6 +52,7 @@ export class Reading {
   readonly #parts: LoadParts;
   readonly #logs: (shard: number) => string;
   readonly #missing: (shard: Shard, feed: Feed) => void;
+  readonly #places: Places;
   /** One load of a room at a time; who comes meanwhile looks again after it. */
   readonly #loading = new Map<string, Promise<unknown>>();
   /** Rooms that are not open here, while their past is read. */
@@ -62,7 +63,9 @@ export class Reading {
     parts: LoadParts,
     logs: (shard: number) => string,
     missing: (shard: Shard, feed: Feed) => void,
+    places: Places,
   ) {
+    this.#places = places;
     this.#parts = parts;
     this.#logs = logs;
     this.#missing = missing;
@@ -226,7 +229,7 @@ export class Reading {
   ): Promise<Ring | Fault> {
     for (let round = 0; round < ROUNDS; round++) {
       if (round > 0) await this.#parts.sleep(PAUSE_MS);
-      const place = await placeOf(this.#parts.store, shard, subjects.log);
+      const place = await this.#places.find(shard, subjects.log);
       if (place === undefined || shard.epoch === '') continue;
       const ring = new Ring(policy, { events: 0, bytes: 0 }, place.position);
       const loaded = await this.#load(shard, { ref, log: subjects.log, ring }, 'all');

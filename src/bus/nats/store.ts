@@ -9,6 +9,10 @@ import type { Subjects } from './subject.ts';
 const LEADER_TIMEOUT_MS = 2000;
 const BATCH = 256;
 const PAGE_BYTES = 1024 * 1024;
+const TAILS_BYTES = 4 * 1024 * 1024;
+/** A replica that is behind is given so many chances to have caught up. */
+const STALE_RETRIES = 4;
+const STALE_WAIT_MS = 100;
 const NO_MESSAGE = 10037;
 const NO_STREAM = 10059;
 
@@ -126,14 +130,43 @@ export class Store {
     return end.status === 204 || end.status === 404 ? count : 'nobody';
   }
 
-  /** At most `TAILS_MAX` rooms. */
+  /** At most `TAILS_MAX` rooms. The messages come with it, so it may take several answers. */
   async tails(shard: number, logs: readonly string[]): Promise<Tails | NoAnswer> {
     const seqs = new Map<string, number>();
-    const end = await this.#replica(shard, { multi_last: logs }, (_msg, text) => {
-      seqs.set(lastValue(text, SUBJECT) ?? '', numberIn(text, SEQUENCE) ?? 0);
-    });
-    if (typeof end === 'string') return end;
-    return end.status === 204 || end.status === 404 ? { seqs, upTo: end.upTo } : 'nobody';
+    for (let left = logs; ; left = left.filter((log) => !seqs.has(log))) {
+      const request = { multi_last: left, max_bytes: TAILS_BYTES };
+      const end = await this.#replica(shard, request, (_msg, text) => {
+        seqs.set(lastValue(text, SUBJECT) ?? '', numberIn(text, SEQUENCE) ?? 0);
+      });
+      if (typeof end === 'string') return end;
+      if (end.status !== 204 && end.status !== 404) return 'nobody';
+      if (end.pending === 0) return { seqs, upTo: end.upTo };
+    }
+  }
+
+  /**
+   * As `tails`, with the newest place of the stream as its leader had it at the beginning, from an answer that
+   * reaches at least as far; undefined: there was none.
+   */
+  async tailsNow(
+    shard: number,
+    filter: string,
+    logs: readonly string[],
+    sleep: (ms: number) => Promise<void>,
+  ): Promise<{ readonly head: number; readonly seqs: ReadonlyMap<string, number> } | undefined> {
+    const head = await this.last(shard, filter);
+    if (typeof head === 'string') return undefined;
+    if (head.seq === 0) return { head: 0, seqs: new Map() };
+    // The head stands in the list so that there is an answer at all where no room has an event.
+    const names = [...new Set([...logs, head.subject ?? filter])];
+    for (let attempt = 0; attempt < STALE_RETRIES; attempt++) {
+      if (attempt > 0) await sleep(STALE_WAIT_MS);
+      const tails = await this.tails(shard, names);
+      if (typeof tails === 'string') return undefined;
+      // Only a replica that knows the head has said anything about all events before it.
+      if (tails.upTo !== undefined && tails.upTo >= head.seq) return { head: head.seq, seqs: tails.seqs };
+    }
+    return undefined;
   }
 
   #replica(shard: number, request: object, each: Each): Promise<ReadEnd | NoAnswer> {
