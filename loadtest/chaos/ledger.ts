@@ -16,7 +16,8 @@ export interface Span {
   received: number;
   gaps: number;
   reconnects: number;
-  /** Milliseconds. */
+  /** Milliseconds. The first: without a connection, of any client. */
+  longestDownMs: number;
   longestAckMs: number;
   longestEventMs: number;
   /** Milliseconds from the start of the span until the last ack, and the last event, that was late. */
@@ -74,8 +75,9 @@ export class Ledger {
   /** The span that begins now. */
   span(name: string): Span {
     const counts = { published: 0, acked: 0, duplicates: 0, received: 0, gaps: 0, reconnects: 0 };
-    const times = { longestAckMs: 0, longestEventMs: 0, acksLateUntilMs: 0, eventsLateUntilMs: 0 };
-    this.#span = { name, detail: '', startedAt: performance.now(), ...counts, ...times };
+    const times = { acksLateUntilMs: 0, eventsLateUntilMs: 0 };
+    const longest = { longestDownMs: 0, longestAckMs: 0, longestEventMs: 0 };
+    this.#span = { name, detail: '', startedAt: performance.now(), ...counts, ...longest, ...times };
     this.spans.push(this.#span);
     return this.#span;
   }
@@ -124,8 +126,9 @@ export class Ledger {
     this.#span.gaps++;
   }
 
-  reconnected(): void {
+  reconnected(downMs: number): void {
     this.#span.reconnects++;
+    this.#span.longestDownMs = Math.max(this.#span.longestDownMs, downMs);
   }
 
   #settle(message: number, state: Entry['state']): Entry {

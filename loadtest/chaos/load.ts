@@ -24,7 +24,7 @@ const PAD = '.'.repeat(80);
 /** Publishes that one client keeps while nothing is acked: the longest outage at the full rate. */
 const QUEUE = 200_000;
 
-/** SDK clients on all brokers; each attempt to connect goes to the next broker, whether that one is up or not. */
+/** SDK clients on all brokers; each attempt to connect goes to the next broker that is not known to be away. */
 export class Load {
   readonly #setup: LoadSetup;
   readonly #webSocket: ReturnType<typeof roundRobin>;
@@ -34,7 +34,7 @@ export class Load {
 
   constructor(setup: LoadSetup) {
     this.#setup = setup;
-    this.#webSocket = roundRobin(setup.pods.map(({ url }) => url));
+    this.#webSocket = roundRobin(setup.pods);
   }
 
   /** Connects everybody and joins every room; from here on every event is owed. */
@@ -101,7 +101,7 @@ export class Load {
         webSocket: this.#webSocket,
         publish: { queue: QUEUE },
       });
-      client.on('reconnect', () => ledger.reconnected());
+      client.on('reconnect', ({ downMs }) => ledger.reconnected(downMs));
       clients.push(client);
     }
     await Promise.all(clients.map((client) => client.whenOpen()));
@@ -135,12 +135,19 @@ async function subscribe(client: Client, reception: Reception, ledger: Ledger): 
   await room.whenJoined();
 }
 
-/** A WebSocket that goes to the next address each time, as one behind a load balancer does. */
-function roundRobin(urls: readonly string[]) {
+/** A WebSocket that goes to the next broker each time, as one behind a load balancer does. */
+function roundRobin(pods: readonly Pod[]) {
   let turn = 0;
+  const next = (): Pod => {
+    for (let tried = 0; tried < pods.length; tried++) {
+      const pod = pods[turn++ % pods.length] as Pod;
+      if (pod.serving) return pod;
+    }
+    return pods[turn++ % pods.length] as Pod;
+  };
   return class extends WebSocket {
     constructor(_url: string, protocols: string[]) {
-      super(urls[turn++ % urls.length] as string, protocols, { perMessageDeflate: false });
+      super(next().url, protocols, { perMessageDeflate: false });
     }
   };
 }

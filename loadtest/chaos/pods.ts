@@ -30,6 +30,11 @@ export class Pod {
     return this.#running;
   }
 
+  /** Neither down nor on its way down: a load balancer sends clients there. */
+  get serving(): boolean {
+    return this.#running !== undefined;
+  }
+
   async start(): Promise<void> {
     const { natsUrls, config } = this.#setup;
     const env = {

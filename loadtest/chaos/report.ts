@@ -15,8 +15,8 @@ export function markdown(options: ChaosOptions, report: ChaosReport): string {
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     `| ${[report.published, verdict.acked, refusals, verdict.stored, report.duplicates, verdict.received, verdict.gaps, verdict.excused, report.healed, report.reconnects].join(' | ')} |`,
     '',
-    `| fault | hurt | published | acked | duplicates | received | gaps | reconnects | longest ack | acks later than ${LATE_MS} ms until | longest delivery | deliveries later than ${LATE_MS} ms until |`,
-    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    `| fault | hurt | published | acked | duplicates | received | gaps | reconnects | longest disconnect | longest ack | acks later than ${LATE_MS} ms until | longest delivery | deliveries later than ${LATE_MS} ms until |`,
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ...report.spans.map(row),
     '',
     broken.length === 0
@@ -36,6 +36,7 @@ function row(span: Span): string {
     span.received,
     span.gaps,
     span.reconnects,
+    seconds(span.longestDownMs),
     seconds(span.longestAckMs),
     seconds(span.acksLateUntilMs),
     seconds(span.longestEventMs),
