@@ -1,11 +1,11 @@
-import type { Member, PresenceUpdateFrame, RefreshedFrame, ServerInfoFrame } from '../protocol/frames.ts';
+import type { Member, PresenceUpdateFrame, ServerInfoFrame } from '../protocol/frames.ts';
 import { isRoomName } from '../protocol/room.ts';
 import type { State } from './connection.ts';
 import { Core } from './core.ts';
 import { CarillonError } from './errors.ts';
 import type { ClientEvents } from './events.ts';
 import { Membership } from './membership.ts';
-import type { ConnectOptions, JoinOptions, PublishOptions, TokenSource } from './options.ts';
+import type { ConnectOptions, JoinOptions, PublishOptions } from './options.ts';
 import type { Ack, HistoryPage, HistoryQuery, Room } from './room.ts';
 
 export interface PresenceList {
@@ -24,10 +24,8 @@ export function connect(url: string, options: ConnectOptions): Client {
 /** A connection to a broker that comes back by itself. */
 export class Client {
   readonly #core: Core;
-  readonly #token: TokenSource;
 
   constructor(url: string, options: ConnectOptions) {
-    this.#token = options.token;
     this.#core = new Core(url, options);
   }
 
@@ -39,6 +37,14 @@ export class Client {
   get info(): ServerInfoFrame | undefined {
     const { state } = this.#core;
     return state.name === 'open' ? state.info : undefined;
+  }
+
+  /**
+   * The session's id at the server, undefined before the first connection. A reconnect within the life of the
+   * server's ticket keeps it; any other begins a new session.
+   */
+  get session(): string | undefined {
+    return this.#core.session;
   }
 
   /** The last round trip in milliseconds. */
@@ -109,12 +115,11 @@ export class Client {
 
   /**
    * Asks the token provider for a new token and gives it to the server, so that the connection outlives the old
-   * one. Resolves with its end in seconds since 1970, if it has one.
+   * one. Resolves with its end in seconds since 1970, if it has one. With a provider function and a JWT that says
+   * its `exp` this happens by itself, in good time; call it when the user's rights have changed.
    */
-  async refresh(): Promise<number | undefined> {
-    const token = typeof this.#token === 'string' ? this.#token : await this.#token();
-    const frame = (await this.#core.ask({ type: 'refresh', token })) as RefreshedFrame;
-    return frame.exp;
+  refresh(): Promise<number | undefined> {
+    return this.#core.refresh();
   }
 
   /** Resolves when every publish so far is settled, one way or the other. */

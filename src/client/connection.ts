@@ -1,8 +1,9 @@
-/** Keeps one connection open: asks for a token, connects, and comes back after every loss that allows it. */
+/** Keeps one connection open: asks for a credential, connects, and comes back after every loss that allows it. */
 import { CLOSE_CODES } from '../protocol/codes.ts';
 import type { ClientFrame, DrainFrame, ServerFrame, ServerInfoFrame } from '../protocol/frames.ts';
 import { afterLoss, type BackoffPolicy } from './backoff.ts';
 import { type Codec, type Data, loadCodec } from './codec.ts';
+import type { Credentials } from './credentials.ts';
 import { CarillonError, closeError } from './errors.ts';
 import { type ConnectOptions, DEFAULTS } from './options.ts';
 import { Socket, type SocketEnd } from './socket.ts';
@@ -33,6 +34,7 @@ export interface ConnectionOwner {
 export class Connection {
   readonly #url: string;
   readonly #options: ConnectOptions;
+  readonly #credentials: Credentials;
   readonly #webSocket: WebSocketConstructor;
   readonly #owner: ConnectionOwner;
   readonly #random: () => number;
@@ -49,9 +51,10 @@ export class Connection {
   readonly #stopListening: () => void;
 
   /** Throws a TypeError for an address that cannot be one, an Error where there is no WebSocket. */
-  constructor(url: string, options: ConnectOptions, owner: ConnectionOwner) {
+  constructor(url: string, options: ConnectOptions, credentials: Credentials, owner: ConnectionOwner) {
     this.#url = connectUrl(url);
     this.#options = options;
+    this.#credentials = credentials;
     this.#webSocket = webSocketClass(options.webSocket);
     this.#owner = owner;
     this.#random = options.random ?? Math.random;
@@ -82,6 +85,7 @@ export class Connection {
 
   drain(frame: DrainFrame): void {
     this.#slotAt = performance.now() + frame.retryAfterMs;
+    if (frame.ticket !== undefined) this.#credentials.keep(frame.ticket);
   }
 
   /** Ends for good, with the close code 1000. */
@@ -112,11 +116,11 @@ export class Connection {
   async #connect(): Promise<void> {
     if (this.#closed) return;
     this.#change({ name: 'connecting', attempt: this.#attempt });
-    const { token, encoding = 'json' } = this.#options;
+    const { encoding = 'json' } = this.#options;
     let credential: string;
     try {
       this.#codec ??= await loadCodec(encoding);
-      credential = typeof token === 'string' ? token : await token();
+      credential = await this.#credentials.next();
     } catch (cause) {
       const code = this.#codec === undefined ? 'connect_failed' : 'token_failed';
       this.#retry(new CarillonError(code, String(cause), { retry: true, cause }), 1006);
@@ -126,9 +130,9 @@ export class Connection {
     this.#openSocket(this.#codec, credential);
   }
 
-  #openSocket(codec: Codec, token: string): void {
+  #openSocket(codec: Codec, credential: string): void {
     const { connectTimeoutMs = DEFAULTS.connectTimeoutMs, pingMs = Number.POSITIVE_INFINITY } = this.#options;
-    const parts = { url: this.#url, token, codec, webSocket: this.#webSocket, connectTimeoutMs, pingMs };
+    const parts = { url: this.#url, credential, codec, webSocket: this.#webSocket, connectTimeoutMs, pingMs };
     try {
       const socket: Socket = new Socket(parts, {
         opened: (info) => this.#opened(info),
@@ -147,6 +151,8 @@ export class Connection {
     this.#openedAt = performance.now();
     this.#slotAt = undefined;
     this.#policy = this.#policyOf(info);
+    if (info.ticket === undefined) this.#credentials.dropTicket();
+    else this.#credentials.keep(info.ticket, info.ticketTtl);
     this.#change({ name: 'open', info });
     if (!this.#closed) this.#owner.opened(info);
   }
@@ -157,15 +163,17 @@ export class Connection {
     const { stableMs = DEFAULTS.stableMs } = this.#options.reconnect ?? {};
     if (end.opened && performance.now() - this.#openedAt >= stableMs) this.#attempt = 0;
     if (end.opened) this.#owner.lost(end.code === CLOSE_CODES.state_invalidated.code);
+    // Behind the ticket stands the token that has ended.
+    if (end.code === CLOSE_CODES.token_expired.code) this.#credentials.dropTicket();
     this.#retry(errorOfEnd(end), end.code);
   }
 
   #retry(error: CarillonError, code: number): void {
     if (this.#closed) return;
-    const { token, reconnect } = this.#options;
+    const { reconnect } = this.#options;
     const slotMs = this.#slotAt === undefined ? undefined : this.#slotAt - performance.now();
     this.#slotAt = undefined;
-    const loss = { code, attempt: this.#attempt, slotMs, freshTokens: typeof token === 'function' };
+    const loss = { code, attempt: this.#attempt, slotMs, freshTokens: this.#credentials.renewable };
     const next = afterLoss(loss, this.#policy, this.#random);
     if (next.action === 'stop' || next.attempt > (reconnect?.maxAttempts ?? Infinity))
       return this.#stop(error);

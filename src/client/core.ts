@@ -3,17 +3,20 @@ import type {
   ClientFrame,
   ErrorFrame,
   HistoryPageFrame,
+  RefreshedFrame,
   ServerFrame,
   ServerInfoFrame,
 } from '../protocol/frames.ts';
 import { sizeOf } from './codec.ts';
 import { Connection, type ConnectionOwner, type State } from './connection.ts';
+import { Credentials } from './credentials.ts';
 import { Emitter } from './emitter.ts';
 import { CarillonError, errorOf } from './errors.ts';
 import type { ClientEvents } from './events.ts';
 import type { Membership, MembershipHost, RoomFrame } from './membership.ts';
 import { type ConnectOptions, DEFAULTS, type PublishOptions } from './options.ts';
 import { Publisher } from './publisher.ts';
+import { Refresher } from './refresher.ts';
 import { type Answer, Requests } from './requests.ts';
 import type { Ack, HistoryPage, HistoryQuery } from './room.ts';
 
@@ -33,11 +36,14 @@ export class Core implements ConnectionOwner, MembershipHost {
   readonly memberships = new Map<string, Membership>();
   readonly publisher: Publisher;
   readonly #connection: Connection;
+  readonly #credentials: Credentials;
+  readonly #refresher: Refresher;
   readonly #requests = new Requests();
   readonly #requestTimeoutMs: number;
   /** From the joins after `server_info` to the loss. */
   #open = false;
   #user: string | undefined;
+  #session: string | undefined;
   #lostAt: number | undefined;
   #attempts = 0;
   #sweeper: ReturnType<typeof setInterval> | undefined;
@@ -47,7 +53,14 @@ export class Core implements ConnectionOwner, MembershipHost {
   latencyMs: number | undefined;
 
   constructor(url: string, options: ConnectOptions) {
-    this.#connection = new Connection(url, options, this);
+    this.#credentials = new Credentials(options.token);
+    this.#connection = new Connection(url, options, this.#credentials, this);
+    this.#refresher = new Refresher({
+      refresh: () => this.refresh(),
+      failed: (error) => this.#refreshFailed(error),
+      endsAt: () => (this.#credentials.renewable ? this.#credentials.endsAt : undefined),
+      random: options.random ?? Math.random,
+    });
     this.publisher = new Publisher(this.#connection, options.publish);
     this.#requestTimeoutMs = options.requestTimeoutMs ?? DEFAULTS.requestTimeoutMs;
   }
@@ -62,6 +75,11 @@ export class Core implements ConnectionOwner, MembershipHost {
 
   get user(): string | undefined {
     return this.#user;
+  }
+
+  /** Of the newest connection; undefined before the first. */
+  get session(): string | undefined {
+    return this.#session;
   }
 
   close(): void {
@@ -81,6 +99,7 @@ export class Core implements ConnectionOwner, MembershipHost {
 
   opened(info: ServerInfoFrame): void {
     this.#user = info.user;
+    this.#session = info.session;
     this.#sendBatched(
       [
         ...[...this.memberships.values()].map((membership) => membership.joinFrame()),
@@ -91,7 +110,11 @@ export class Core implements ConnectionOwner, MembershipHost {
     this.#open = true;
     this.#sendSeen();
     this.publisher.opened(info);
-    if (this.#lostAt === undefined) return;
+    this.#refresher.opened();
+    const { session, resumed, last } = info;
+    if (resumed) this.events.emit('resumed', { session, ...(last !== undefined && { last }) });
+    // A listener may have closed.
+    if (this.#lostAt === undefined || !this.#open) return;
     const downMs = performance.now() - this.#lostAt;
     this.#lostAt = undefined;
     this.events.emit('reconnect', { attempts: this.#attempts, downMs });
@@ -100,6 +123,7 @@ export class Core implements ConnectionOwner, MembershipHost {
   lost(dropPositions: boolean): void {
     this.#open = false;
     this.#lostAt = performance.now();
+    this.#refresher.stop();
     this.publisher.detached();
     // Rooms first: a hole that was being filled is no loss, since the resume fills it.
     for (const membership of this.memberships.values()) membership.detached(dropPositions);
@@ -152,6 +176,23 @@ export class Core implements ConnectionOwner, MembershipHost {
     return { epoch, events, more, truncated };
   }
 
+  /** Resolves with the new token's end in seconds since 1970. Rejects with what the token provider throws. */
+  async refresh(): Promise<number | undefined> {
+    const token = await this.#credentials.fresh();
+    const frame = (await this.ask({ type: 'refresh', token })) as RefreshedFrame;
+    this.#credentials.shown(token);
+    this.#refresher.renewed();
+    return frame.exp;
+  }
+
+  #refreshFailed(cause: unknown): void {
+    // A request that the owner's close ends has not failed.
+    if (this.state.name === 'closed') return;
+    const known = cause instanceof CarillonError;
+    const error = known ? cause : new CarillonError('token_failed', String(cause), { retry: true, cause });
+    this.events.emit('error', error);
+  }
+
   /** A request that outlives reconnects and refusals that pass, up to its deadline. */
   async ask(frame: ClientFrame): Promise<ServerFrame> {
     const deadline = performance.now() + this.#requestTimeoutMs;
@@ -193,6 +234,7 @@ export class Core implements ConnectionOwner, MembershipHost {
 
   #shut(error: CarillonError | undefined): void {
     this.#open = false;
+    this.#refresher.stop();
     clearInterval(this.#sweeper);
     clearTimeout(this.#seenTimer);
     const why = this.#closedError();
@@ -235,6 +277,8 @@ export class Core implements ConnectionOwner, MembershipHost {
         return this.#failed(frame);
       case 'drain':
         return this.#connection.drain(frame);
+      case 'ticket':
+        return this.#credentials.keep(frame.ticket, frame.ticketTtl);
       default:
         return this.#answered(frame);
     }

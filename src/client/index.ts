@@ -14,7 +14,7 @@ export type {
 export { Client, connect, type PresenceList } from './client.ts';
 export type { State } from './connection.ts';
 export { CarillonError, type CarillonErrorCode, type LocalCode } from './errors.ts';
-export type { ClientEvents } from './events.ts';
+export type { ClientEvents, Ending } from './events.ts';
 export type {
   ConnectOptions,
   JoinOptions,

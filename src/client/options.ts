@@ -26,7 +26,10 @@ export interface PublishQueueOptions {
 }
 
 export interface ConnectOptions {
-  /** A JWT, or what gives one; a function is asked before every attempt to connect. */
+  /**
+   * A JWT, or what gives one. A function is asked before every attempt to connect that has no ticket to show, and
+   * some time before the `exp` of its last token: `max(10 s, 10 %)` of what was left, with jitter.
+   */
   readonly token: TokenSource;
   /** Default `json`; `msgpack` loads the package msgpackr. */
   readonly encoding?: Encoding;

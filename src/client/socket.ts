@@ -22,7 +22,8 @@ export interface SocketOwner {
 
 export interface SocketParts {
   readonly url: string;
-  readonly token: string;
+  /** The subprotocol entry that says who we are: `bearer.…` or `ticket.…`. */
+  readonly credential: string;
   readonly codec: Codec;
   readonly webSocket: WebSocketConstructor;
   readonly connectTimeoutMs: number;
@@ -58,8 +59,8 @@ export class Socket {
     this.#owner = owner;
     this.#codec = parts.codec;
     this.#pingMs = parts.pingMs;
-    // The token is no part of the URL: URLs end up in logs.
-    this.#socket = new parts.webSocket(parts.url, [parts.codec.subprotocol, `bearer.${parts.token}`]);
+    // The credential is no part of the URL: URLs end up in logs.
+    this.#socket = new parts.webSocket(parts.url, [parts.codec.subprotocol, parts.credential]);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.onmessage = (event: { readonly data: unknown }) => this.#message(event.data);
     this.#socket.onerror = (event: { readonly message?: string }) => this.#failed(event.message ?? '');
