@@ -8,46 +8,58 @@ import { clientFrame, TEXT } from '../../support/wire.mjs';
 const AT_ONCE = 50;
 const BATCH = 200;
 
-const counts = { events: 0, gaps: 0, errors: 0, closed: 0 };
+const counts = { events: 0, gaps: 0, errors: 0, closed: 0, refused: 0 };
 const KINDS = { event: 'events', gap: 'gaps', error: 'errors' };
 
 function received(payload) {
-  const parsed = JSON.parse(payload.toString());
-  for (const { type } of Array.isArray(parsed) ? parsed : [parsed]) {
+  for (const { type } of framesIn(payload)) {
     const count = KINDS[type];
     if (count !== undefined) counts[count]++;
   }
 }
 
+function joins(rooms) {
+  const batch = rooms.map((room) => ({ type: 'join', room }));
+  return clientFrame(Buffer.from(JSON.stringify(batch)), TEXT);
+}
+
+function framesIn(payload) {
+  const parsed = JSON.parse(payload.toString());
+  return Array.isArray(parsed) ? parsed : [parsed];
+}
+
+/** Joins all rooms of one connection; one that is refused for now is asked for again, as the error says. */
+function joinAll(socket, rooms) {
+  let waiting = rooms.length;
+  return new Promise((resolve, reject) => {
+    const on = {
+      joined: () => {
+        if (--waiting === 0) resolve();
+      },
+      error: (frame) => {
+        if (!frame.retry) reject(new Error(JSON.stringify(frame)));
+        counts.refused++;
+        setTimeout(() => socket.send(joins([frame.room])), frame.retryAfterMs);
+      },
+    };
+    socket.onFrame((payload) => {
+      for (const frame of framesIn(payload)) on[frame.type]?.(frame);
+    });
+    for (let at = 0; at < rooms.length; at += BATCH) socket.send(joins(rooms.slice(at, at + BATCH)));
+  });
+}
+
 async function open({ address, prefix, each }, index) {
-  let waiting = each;
-  let joined;
-  const done = new Promise((resolve, reject) => {
-    joined = { resolve, reject };
-  });
-  const socket = new LoadSocket(address, {
-    closed: (why) => {
-      counts.closed++;
-      joined.reject(new Error(why));
-    },
-    frame: (payload) => {
-      const text = payload.toString('latin1');
-      if (text.includes('"error"')) joined.reject(new Error(text));
-      waiting -= text.split('"type":"joined"').length - 1;
-      if (waiting === 0) joined.resolve();
-    },
-  });
+  const closed = () => {
+    counts.closed++;
+  };
+  const socket = new LoadSocket(address, { closed });
   socket.walker.wants = true;
   await socket.open();
-  for (let at = 0; at < each; at += BATCH) {
-    const size = Math.min(BATCH, each - at);
-    const batch = Array.from({ length: size }, (_, n) => ({
-      type: 'join',
-      room: `${prefix}:${index}:${at + n}`,
-    }));
-    socket.send(clientFrame(Buffer.from(JSON.stringify(batch)), TEXT));
-  }
-  await done;
+  await joinAll(
+    socket,
+    Array.from({ length: each }, (_, at) => `${prefix}:${index}:${at}`),
+  );
   socket.onFrame(received);
 }
 

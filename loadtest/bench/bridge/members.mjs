@@ -10,7 +10,7 @@ export const ROOMS_EACH = 1000;
 export class Members {
   #children = [];
 
-  /** Resolves when `rooms` rooms have one member each; throws when a join is refused or a connection closes. */
+  /** Resolves when `rooms` rooms have one member each; throws when a join is refused for good. */
   static async open(pod, prefix, rooms) {
     const members = new Members();
     const connections = Math.ceil(rooms / ROOMS_EACH);
@@ -30,7 +30,9 @@ export class Members {
   async counts() {
     const all = await Promise.all(this.#children.map((child) => ask(child, {})));
     const sum = (key) => all.reduce((total, counts) => total + counts[key], 0);
-    return { events: sum('events'), gaps: sum('gaps'), errors: sum('errors'), closed: sum('closed') };
+    return Object.fromEntries(
+      ['events', 'gaps', 'errors', 'closed', 'refused'].map((key) => [key, sum(key)]),
+    );
   }
 
   close() {

@@ -46,12 +46,13 @@ function memoryRow(label, figures, rooms) {
     each(figures, rooms, 'heapUsed', filled.memory),
     joinSeconds.toFixed(1),
     ((joinCpuSeconds / rooms) * 1e6).toFixed(0),
+    figures.refused,
   ];
 }
 
 export function restartMarkdown({ kind, rooms, alone, nats, server, restart: after }) {
   const memory = ['resident', 'collected', 'heap', 'collected, 1 event each', 'heap, 1 event each'];
-  const head = ['bytes per room', ...memory, 'joined in s', 'µs CPU per room'];
+  const head = ['bytes per room', ...memory, 'joined in s', 'µs CPU per room', 'refused for now'];
   const rows = [memoryRow('embedded bus', alone, rooms), memoryRow('on NATS', nats, rooms)];
   const { times, proof, clients, start, end } = after;
   const steps = Object.entries(times).map(([name, seconds]) => [name, seconds.toFixed(2)]);

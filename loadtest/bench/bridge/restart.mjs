@@ -29,9 +29,10 @@ async function withRooms(pod, kind, rooms) {
   const members = await Members.open(pod, PREFIX[kind], rooms);
   const joinSeconds = (performance.now() - started) / 1000;
   const joinCpuSeconds = cpuSeconds(pod.pid) - cpu;
+  const { refused } = await members.counts();
   await sleep(SETTLE_MS);
   const after = await probe.read();
-  return { members, probe, memory: { before, after }, joinSeconds, joinCpuSeconds };
+  return { members, probe, memory: { before, after }, joinSeconds, joinCpuSeconds, refused };
 }
 
 const NODE_ARGS = ['--inspect=127.0.0.1:0'];
