@@ -80,19 +80,25 @@ export async function readRange(
   wantAnchor = true,
 ): Promise<Range | NoAnswer> {
   const read = new RangeRead(store, place.shard, place.log, from, to);
+  const failed = await readAll(read, sleep);
+  if (failed !== undefined) return failed;
+  if (read.anchored || !wantAnchor || from === 0) return { events: read.events, anchored: read.anchored };
+  const anchor = await store.next(place.shard, place.log, from);
+  if (typeof anchor === 'string') return anchor;
+  return { events: read.events, anchored: anchor?.seq === from };
+}
+
+async function readAll(read: RangeRead, sleep: (ms: number) => Promise<void>): Promise<NoAnswer | undefined> {
   let behind = 0;
   while (!read.reached) {
     const count = await read.page();
     if (typeof count === 'string') return count;
     if (count > 0) continue;
     if (behind > 0) await sleep(PATIENCE_MS[behind - 1] ?? 0);
+    behind++;
     const more = await read.more();
     if (typeof more === 'string') return more;
     if (!more) break;
-    behind++;
   }
-  if (read.anchored || !wantAnchor || from === 0) return { events: read.events, anchored: read.anchored };
-  const anchor = await store.next(place.shard, place.log, from);
-  if (typeof anchor === 'string') return anchor;
-  return { events: read.events, anchored: anchor?.seq === from };
+  return undefined;
 }

@@ -116,6 +116,7 @@ export class NatsBus implements Bus {
     const subjects = this.#subjects.room(ref.tenant, ref.name);
     if (this.#state === 'new' || this.#state === 'closed') sink.failed(CLOSED);
     else if (subjects === undefined) sink.failed(BAD_NAME);
+    else if (!this.#hasPlaceFor(ref, subjects)) sink.failed(this.#full());
     else {
       const history = this.#historyOf(ref);
       if (history === undefined) this.#live?.open(ref, subjects.live, sink);
@@ -184,6 +185,19 @@ export class NatsBus implements Bus {
       return ['degraded', 'NATS does not take what is sent: live events stay on this node'];
     const trouble = this.#durable?.trouble();
     return trouble === undefined ? ['up', ''] : ['degraded', trouble];
+  }
+
+  /** Rooms that are only kept warm make place for one that is wanted. */
+  #hasPlaceFor(ref: RoomRef, subjects: RoomSubjects): boolean {
+    const rooms = (this.#live?.size ?? 0) + (this.#durable?.rooms ?? 0);
+    if (rooms < this.#parts.limits.rooms) return true;
+    const known = this.#historyOf(ref) === undefined ? this.#live?.has(ref) : this.#durable?.has(subjects);
+    return known === true || this.#durable?.release() === true || this.#live?.release() === true;
+  }
+
+  #full(): Fault {
+    const reason = 'this node holds as many rooms as it may';
+    return { ok: false, code: 'overloaded', reason, retryAfterMs: 1000, limit: this.#parts.limits.rooms };
   }
 
   #historyOf(ref: RoomRef): HistoryPolicy | undefined {

@@ -18,6 +18,7 @@ import { Requests } from './acks.ts';
 import { Audits } from './audit.ts';
 import { dial, follow } from './connection.ts';
 import { DirectReads } from './direct.ts';
+import type { Env } from './env.ts';
 import { Epochs } from './epochs.ts';
 import { passingEvent } from './events.ts';
 import type { FeedHost } from './feed.ts';
@@ -31,9 +32,11 @@ import { attempt, Publishing } from './publishing.ts';
 import { Reading } from './reading.ts';
 import { Shard } from './shard.ts';
 import { Store } from './store.ts';
-import { perRoom, Streams } from './streams.ts';
+import { isPassing, perRoom, Streams } from './streams.ts';
 import type { RoomSubjects } from './subject.ts';
 import { Watch } from './watch.ts';
+
+const ENSURE_RETRY_MS = 500;
 
 export class Durable {
   readonly #parts: DurableParts;
@@ -58,7 +61,7 @@ export class Durable {
   static async start(parts: DurableParts): Promise<Durable> {
     const { env, options, subjects, node, connection, retention } = parts;
     const streams = new Streams(connection, options, retention);
-    await streams.ensure();
+    await ensured(streams, options.startTimeoutMs, env);
     const replay = await dial(`carillon ${node} replay`, subjects.inbox(`${node}-replay`), options, env);
     const durable = new Durable(parts, replay, streams);
     await Promise.all(durable.#shards.map((shard) => durable.#epochs.check(shard)));
@@ -106,6 +109,19 @@ export class Durable {
   /** Something accepted is not answered yet. */
   get busy(): boolean {
     return !this.#publisher.idle || this.#publishing.waiting > 0;
+  }
+
+  get rooms(): number {
+    return this.#feeds.size;
+  }
+
+  has(subjects: RoomSubjects): boolean {
+    return this.#shard(subjects).feeds.has(subjects.log);
+  }
+
+  /** Closes a room without members to make place for another; false: there is none. */
+  release(): boolean {
+    return this.#feeds.release(this.#shards);
   }
 
   open(ref: RoomRef, history: HistoryPolicy, subjects: RoomSubjects, sink: RoomSink): void {
@@ -257,5 +273,19 @@ export class Durable {
 
   #stream(shard: number): string {
     return this.#parts.subjects.stream(shard);
+  }
+}
+
+/** A cluster that is just coming up has no leader yet, or not all of its servers: that passes, or the time does. */
+async function ensured(streams: Streams, timeoutMs: number, { ticks, sleep, log }: Env): Promise<void> {
+  const until = ticks() + timeoutMs;
+  for (;;) {
+    try {
+      return await streams.ensure();
+    } catch (error) {
+      if (!isPassing(error) || ticks() > until) throw error;
+      log.warn({ err: error }, 'the streams cannot be looked at yet');
+      await sleep(ENSURE_RETRY_MS);
+    }
   }
 }

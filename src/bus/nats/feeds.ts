@@ -77,6 +77,13 @@ export class Feeds {
     }
   }
 
+  /** Closes a room without members to make place for another; false: there is none. */
+  release(shards: readonly Shard[]): boolean {
+    const feed = this.#lingering.take();
+    if (feed !== undefined) this.#drop(shards[feed.shard] as Shard, feed);
+    return feed !== undefined;
+  }
+
   /** Closes what nobody has come back to. */
   expire(shards: readonly Shard[]): void {
     this.#lingering.expire(this.#parts.ticks(), (feed) => this.#drop(shards[feed.shard] as Shard, feed));

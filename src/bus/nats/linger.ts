@@ -21,6 +21,13 @@ export class Lingering<T> {
     this.#until.delete(thing);
   }
 
+  /** Gives up the one that has been kept longest. */
+  take(): T | undefined {
+    const [longest] = this.#until.keys();
+    if (longest !== undefined) this.#until.delete(longest);
+    return longest;
+  }
+
   expire(now: number, end: (thing: T) => void): void {
     for (const [thing, until] of this.#until) {
       if (until > now) return;

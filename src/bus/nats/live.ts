@@ -135,6 +135,17 @@ export class LiveRooms {
     }
   }
 
+  has(ref: RoomRef): boolean {
+    return this.#rooms.has(ref.key);
+  }
+
+  /** Closes a room without members to make place for another; false: there is none. */
+  release(): boolean {
+    const room = this.#lingering.take();
+    if (room !== undefined) this.#close(room);
+    return room !== undefined;
+  }
+
   /** Closes what nobody has come back to. */
   expire(): void {
     this.#lingering.expire(this.#parts.ticks(), (room) => this.#close(room));

@@ -10,7 +10,7 @@ import type { Timers } from './timers.ts';
 export interface NatsBusParts {
   readonly options: NatsOptions;
   readonly policies: readonly RoomPolicy[];
-  readonly limits: Pick<Limits, 'payloadBytes' | 'historyTotalBytes' | 'dedupeWindowMs'>;
+  readonly limits: Pick<Limits, 'payloadBytes' | 'historyTotalBytes' | 'dedupeWindowMs' | 'rooms'>;
   /** Names this process among all that ever were: a new one at each start. */
   readonly node: string;
   readonly clock: Clock;

@@ -12,7 +12,12 @@ export interface Permissions {
 export function brokerPermissions(prefix: string): Permissions {
   return {
     publish: [`${prefix}.>`, '$JS.API.STREAM.INFO.*', '$JS.API.STREAM.MSG.GET.*', '$JS.API.DIRECT.GET.*'],
-    subscribe: [`${prefix}.live.>`, `_INBOX_${prefix}.>`, '$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*'],
+    subscribe: [
+      `${prefix}.live.>`,
+      `_INBOX_${prefix}.>`,
+      '$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*',
+      '$JS.EVENT.ADVISORY.STREAM.CREATED.*',
+    ],
   };
 }
 

@@ -239,22 +239,21 @@ export class Reading {
   }
 }
 
+type Answer = ReplayPage | { readonly need: Need };
+
 /** `beyond`: the caller's position is known to be none of this epoch. */
-function replayFrom(
-  ring: Ring,
-  { epoch, sure }: Feed,
-  since: ReplaySince,
-  page: Page,
-  beyond: boolean,
-): ReplayPage | { readonly need: Need } {
-  if ('last' in since)
-    return ring.complete || ring.length >= since.last
-      ? ring.newest(since.last, epoch, page)
-      : { need: 'all' };
-  const { seq } = since;
-  if (since.epoch !== epoch || beyond)
-    return ring.complete ? ring.all(seq, 'epoch', epoch, page) : { need: 'all' };
-  if (seq > ring.last) return seq <= sure ? ring.since(seq, epoch, page) : { need: { ahead: seq } };
+function replayFrom(ring: Ring, feed: Feed, since: ReplaySince, page: Page, beyond: boolean): Answer {
+  const { epoch } = feed;
+  if ('last' in since) {
+    const enough = ring.complete || ring.length >= since.last;
+    return enough ? ring.newest(since.last, epoch, page) : { need: 'all' };
+  }
+  if (since.epoch === epoch && !beyond) return replayAfter(ring, feed, since.seq, page);
+  return ring.complete ? ring.all(since.seq, 'epoch', epoch, page) : { need: 'all' };
+}
+
+function replayAfter(ring: Ring, { epoch, sure }: Feed, seq: number, page: Page): Answer {
+  if (seq > ring.last && seq > sure) return { need: { ahead: seq } };
   if (seq >= ring.floor) return ring.since(seq, epoch, page);
   return ring.complete ? ring.all(seq, 'retention', epoch, page) : { need: { since: seq } };
 }

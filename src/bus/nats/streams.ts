@@ -8,7 +8,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
-import { type NatsConnection, nanos } from '@nats-io/nats-core';
+import { type NatsConnection, nanos, RequestError, TimeoutError } from '@nats-io/nats-core';
 import type { HistoryPolicy, RoomPolicy } from '../../broker/settings.ts';
 import type { NatsOptions } from './options.ts';
 import { Subjects } from './subject.ts';
@@ -134,6 +134,15 @@ export function withoutHistory(connection: NatsConnection): string | undefined {
   return jetstream === true ? undefined : 'the server runs without JetStream';
 }
 
+const NO_SUITABLE_PEERS = 10005;
+
+/** Whether the same request may go well in a moment: no leader yet, not all servers there, no answer. */
+export function isPassing(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause instanceof JetStreamApiError ? error.cause : error;
+  if (cause instanceof JetStreamApiError) return cause.status === 503 || cause.code === NO_SUITABLE_PEERS;
+  return cause instanceof TimeoutError || cause instanceof RequestError;
+}
+
 export interface ApplyReport {
   readonly created: readonly string[];
   readonly updated: readonly string[];
@@ -234,7 +243,8 @@ export class Streams {
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
         `the stream ${wanted.name} (${size}, nats.streamBytes) cannot be made: ${reason}. All ` +
-          `${this.#options.shards} streams together must fit into max_file_store of each server.`,
+          `${this.#options.shards} streams together must fit into max_file_store of each server, and a cluster of ` +
+          'fewer than 3 servers needs nats.replicas: 1.',
         { cause: error },
       );
     }

@@ -21,26 +21,21 @@ export interface WatchParts extends Env {
 const LAG_CHECK_MS = 500;
 const GATE_CHECK_MS = 1000;
 const ELECTED = '$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.';
+const CREATED = '$JS.EVENT.ADVISORY.STREAM.CREATED.';
 
 export class Watch {
   readonly #parts: WatchParts;
   readonly #stops: Cancel[];
-  readonly #subscription: Subscription;
+  readonly #subscriptions: readonly Subscription[];
   #turn = 0;
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
-    const { timers, options, connection } = parts;
-    this.#subscription = connection.subscribe(`${ELECTED}*`, {
-      callback: guarded(parts.log, 'a message from NATS', (error, msg) => {
-        if (error === null) this.#elected(msg.subject.slice(ELECTED.length));
-        else
-          parts.log.warn(
-            { err: error },
-            'leader changes are not heard of: the permission to subscribe is missing',
-          );
-      }),
-    });
+    const { timers, options } = parts;
+    this.#subscriptions = [
+      this.#hear(ELECTED, (shard) => this.#elected(shard)),
+      this.#hear(CREATED, (shard) => void parts.epochs.check(shard)),
+    ];
     this.#stops = [
       timers.every(LAG_CHECK_MS, this.#lagCheck()),
       timers.every(GATE_CHECK_MS, () => this.#gateCheck()),
@@ -58,13 +53,25 @@ export class Watch {
 
   stop(): void {
     for (const stop of this.#stops) stop();
-    this.#subscription.unsubscribe();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+  }
+
+  /** What the servers say of our streams, as it happens. */
+  #hear(advisory: string, tell: (shard: Shard) => void): Subscription {
+    const { connection, log, shards } = this.#parts;
+    return connection.subscribe(`${advisory}*`, {
+      callback: guarded(log, 'a message from NATS', (error, msg) => {
+        if (error !== null)
+          log.warn({ err: error, subject: advisory }, 'a permission to subscribe is missing');
+        const stream = error === null ? msg.subject.slice(advisory.length) : undefined;
+        const shard = shards.find((candidate) => candidate.stream === stream);
+        if (shard !== undefined) tell(shard);
+      }),
+    });
   }
 
   /** A new leader does not republish what the old one had stored just before. */
-  #elected(stream: string): void {
-    const shard = this.#parts.shards.find((candidate) => candidate.stream === stream);
-    if (shard === undefined) return;
+  #elected(shard: Shard): void {
     this.#parts.audits.suspect([shard]);
     this.#parts.epochs.suspect(shard);
     this.#parts.publisher.kick(shard.number);

@@ -155,3 +155,19 @@ test('a room opened and shut many times while it is published to: every feed is 
     assert.deepEqual(probe.gaps, []);
   }
 });
+
+test('as many rooms as the limit says; one that is only kept warm makes place', async (context) => {
+  const node = installation(context);
+  const bus = await node({ rooms: 3 });
+  for (const room of [roomRef('a'), roomRef('b', LIVE), roomRef('c')]) await opened(bus, room);
+  const faults: string[] = [];
+  const sink = { opened: () => undefined, event: () => undefined, gap: () => undefined };
+  bus.open(roomRef('d'), { ...sink, failed: (fault) => faults.push(fault.code) });
+  assert.deepEqual(faults, ['overloaded']);
+  bus.shut(roomRef('c'));
+  await opened(bus, roomRef('c'));
+  bus.shut(roomRef('b', LIVE));
+  await opened(bus, roomRef('d'));
+  const { figures } = bus.health();
+  assert.deepEqual([figures['rooms'], figures['live_rooms']], [3, 0]);
+});

@@ -14,6 +14,7 @@ export interface BusSetup {
   readonly log?: Log;
   readonly historyTotalBytes?: number;
   readonly payloadBytes?: number;
+  readonly rooms?: number;
 }
 
 /** A prefix that no other test has: streams and subjects of its own on a shared server. */
@@ -30,6 +31,7 @@ export function natsBus(servers: readonly string[], setup: BusSetup = {}): NatsB
       payloadBytes: setup.payloadBytes ?? 65_536,
       historyTotalBytes: setup.historyTotalBytes ?? 64 * MIB,
       dedupeWindowMs: 60_000,
+      rooms: setup.rooms ?? 100_000,
     },
     node: `n${randomBytes(4).toString('hex')}`,
     clock: setup.clock ?? { now: Date.now },
