@@ -151,8 +151,7 @@ export class Connection {
     this.#openedAt = performance.now();
     this.#slotAt = undefined;
     this.#policy = this.#policyOf(info);
-    if (info.ticket === undefined) this.#credentials.dropTicket();
-    else this.#credentials.keep(info.ticket, info.ticketTtl);
+    if (info.ticket !== undefined) this.#credentials.keep(info.ticket, info.ticketTtl);
     this.#change({ name: 'open', info });
     if (!this.#closed) this.#owner.opened(info);
   }

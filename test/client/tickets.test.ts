@@ -65,8 +65,9 @@ test('the newest ticket wins: of server_info, ticket, drain, and the next server
 
 test('an expired ticket is not shown', async (t) => {
   const server = await scripted(t);
-  server.client({ token: numbered() });
+  const client = server.client({ token: numbered() });
   const first = (await server.peer()).info({ ticket: 'one', ticketTtl: 0.1 });
+  await client.whenOpen();
   await sleep(150);
   first.socket.terminate();
   const second = await offered(server);
