@@ -217,3 +217,21 @@ test('the stream deleted: it is made anew where that is allowed', async (context
   await probe.until('the new epoch', () => probe.positions.length === 2);
   assert.equal(here.health().state, 'up');
 });
+
+test('a client that is further than the node it comes to: nothing twice, nothing lost', async (context) => {
+  const { here, there, line } = await pair(context);
+  const room = roomRef('a');
+  const probe = await opened(here, room);
+  await accepted(there, room, 'heard');
+  await probe.count(1);
+  line.deafen();
+  const seqs = await fill(there, room, 3);
+  line.cut();
+  await probe.until('the line', () => here.health().state === 'up');
+  // At this moment the node knows of none of the three; its client has seen two of them elsewhere.
+  const page = await replay(here, room, { epoch: probe.position.epoch, seq: seqs[1] as number });
+  assert.deepEqual([page.recovered, seqsOf(page), page.remaining], ['full', [seqs[2]], 0]);
+  assert.equal(page.events[0]?.prev, seqs[1]);
+  await probe.count(4);
+  assertChain(probe.events, probe.position.seq);
+});
