@@ -65,7 +65,7 @@ export class NatsServer {
     this.#child = child;
     child.once('exit', () => this.#ended(child));
     await Promise.race([once(child, 'spawn'), once(child, 'error').then(([error]) => Promise.reject(error))]);
-    this.#watchdog = watch(child);
+    this.#watchdog = watch(child, this.#setup.dir);
   }
 
   /** Until it serves, with JetStream where it has it. Throws with the log's end after `ms`. */
@@ -155,12 +155,12 @@ export class NatsServer {
 }
 
 /**
- * Ends the server when this process is gone without having run its clean-up: the pipe closes then. Without it a
- * killed test run would leave servers behind.
+ * Ends the server and removes its folder when this process is gone without having cleaned up: the pipe closes then.
+ * Without it a killed test run would leave servers behind.
  */
-function watch(child: ChildProcess): ChildProcess {
-  const script = 'cat > /dev/null; kill -9 "$1"';
-  const watchdog = spawn('sh', ['-c', script, 'watch', String(child.pid)], {
+function watch(child: ChildProcess, dir: string): ChildProcess {
+  const script = 'cat > /dev/null; kill -9 "$1"; rm -rf "$2"; rmdir "$(dirname "$2")" 2> /dev/null';
+  const watchdog = spawn('sh', ['-c', script, 'watch', String(child.pid), dir], {
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   watchdog.unref();
