@@ -59,6 +59,7 @@ export class Transport implements Fanout {
   readonly #shares: InboundShares;
   readonly #listener: Listener;
   #draining = false;
+  readonly #open = new Set<UwsConnection>();
   #accept: Accept | undefined;
   #openTicket = NO_TICKETS;
 
@@ -115,6 +116,7 @@ export class Transport implements Fanout {
       ...this.#parts,
       draining: () => this.#draining,
       openTicket: (ticket) => this.#openTicket(ticket),
+      besideCork: (task) => this.#besideCork(task),
     });
     return {
       compression: NO_COMPRESSION,
@@ -140,6 +142,7 @@ export class Transport implements Fanout {
         guarded(log, () => {
           const { connection } = socket.getUserData();
           connection.gone();
+          this.#open.delete(connection);
           this.#listener.webSocketClosed();
           connection.peer?.closed(code);
         }),
@@ -149,6 +152,7 @@ export class Transport implements Fanout {
   #opened(socket: WebSocket<Admitted>): void {
     const { connection, identity, resumes } = socket.getUserData();
     connection.opened(socket);
+    this.#open.add(connection);
     try {
       connection.peer = this.#accept?.(connection, identity, resumes);
     } catch (error) {
@@ -156,6 +160,11 @@ export class Transport implements Fanout {
       this.#parts.log.error({ err: error }, 'session failed');
       connection.end(1011, 'the server failed');
     }
+  }
+
+  #besideCork(task: () => void): boolean {
+    const [holder] = this.#open;
+    return holder?.cork(task) ?? false;
   }
 
   /**

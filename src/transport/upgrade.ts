@@ -16,6 +16,8 @@ export interface UpgradeParts {
   readonly log: Log;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
+  /** Runs the task while a WebSocket holds the one cork buffer of uWebSockets.js. false: there is no WebSocket. */
+  readonly besideCork: (task: () => void) => boolean;
 }
 
 /** A verified connection on its way to its open callback. */
@@ -126,10 +128,14 @@ export class Upgrades {
       identity: verdict.identity,
       resumes: 'resumes' in verdict ? verdict.resumes : undefined,
     };
-    // Not in `cork`: outside the request's own handler, uWebSockets.js now and then takes the new WebSocket for the
-    // corked response, which the upgrade has moved, and closes it with 1006 (10 of 24,000; uncorked 0 of 64,000).
+    const upgrade = () => {
+      response.upgrade(data, handshake.key, handshake.subprotocol, handshake.extensions, context);
+    };
+    // Not in the `cork` of its own: outside the request's handler, uWebSockets.js now and then takes the new
+    // WebSocket for the corked response, which the upgrade has moved, and closes it with 1006 (10 of 24,000;
+    // uncorked 0 of 64,000). But without any, it prints a warning each time: so another socket holds the buffer.
     // What makes an uncorked upgrade deadly, `Connection: close`, has been refused by the handshake (rules 2, 3).
-    response.upgrade(data, handshake.key, handshake.subprotocol, handshake.extensions, context);
+    if (!this.#parts.besideCork(() => response.cork(upgrade))) upgrade();
     this.#parts.tally.upgrade('accepted');
   }
 
