@@ -210,9 +210,10 @@ export class RawSocket {
     return this.#ending;
   }
 
-  /** Leaves with a TCP reset. */
+  /** Leaves with a TCP reset, where that is still possible: after a shutdown Node would never let the socket go. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    if (this.socket.writableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   destroy(): void {

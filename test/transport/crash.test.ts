@@ -147,6 +147,28 @@ test('rules 2 and 3: with the token upgrade beside close, an asynchronous upgrad
   await assertServes(shared);
 });
 
+test('rules 2 and 3: asynchronous upgrades live on and print no warnings, beside any other socket', async (t) => {
+  const program = await node(t, { limits: { pendingUpgrades: 1000 } });
+  const first = await RawSocket.upgraded(program.port);
+  const all = await Promise.all(
+    Array.from({ length: 500 }, async (_, at) => {
+      const client = await RawSocket.upgraded(program.port, {
+        headers: { Authorization: `Bearer new.user${at}` },
+      });
+      assert.equal(await client.text(), `hello user${at}`);
+      // The socket that held the cork for this one may be gone before the next comes.
+      if (at % 50 === 25) first.destroy();
+      if (at % 3 === 0) client.destroy();
+      return client;
+    }),
+  );
+  const left = all.filter((_, at) => at % 3 !== 0);
+  await program.until(({ connections }) => connections === left.length);
+  for (const client of left) client.say('still here');
+  await program.until(({ messagesIn }) => messagesIn === left.length);
+  assert.equal(program.output, '');
+});
+
 for (const path of ['/connect', '/other']) {
   test(`rule 4, naive: an exception in the handler of ${path} ends the process`, async (t) => {
     const program = await naive(t, 'throwing.mjs');

@@ -201,7 +201,7 @@ test('a long reason is cut at 123 bytes, between characters', async (t) => {
     const closing = await client.closing();
     assert.equal(closing?.reason.length, length);
     const told = new TextDecoder('utf-8', { fatal: true }).decode(closing?.reason);
-    assert.ok(reason.startsWith(told));
+    assert.ok(reason.startsWith(told), told);
     assert.equal(told, cut(reason));
   }
 });

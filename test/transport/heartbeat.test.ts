@@ -70,7 +70,7 @@ describe('heartbeat', { concurrency: true }, () => {
       client.send(frame({ opcode: OPCODE.pong, payload: received?.payload ?? '' }));
       pings++;
     }
-    assert.ok(pings >= 2);
+    assert.ok(pings >= 2, `${pings} pings`);
     assert.equal(guest().closed, undefined);
   });
 

@@ -66,7 +66,8 @@ test('a verifier that never answers: 503 after the limit, and the place is free 
     const client = await asking(t, node, 'never.ann');
     const from = performance.now();
     await assertAnswer(client, 503, 'unavailable');
-    assert.ok(performance.now() - from > 100);
+    const took = performance.now() - from;
+    assert.ok(took > 100, `${took} ms`);
     assert.equal(await client.ended(), 'fin');
   }
   assert.equal(node.tally.upgrades.get('timeout'), 2);
