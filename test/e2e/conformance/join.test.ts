@@ -186,6 +186,37 @@ both('C4.3 C5.1 C5.3 replay and live events are one chain, whoever publishes mea
 });
 
 both(
+  'C5.1 C5.3 what is published in the same breath as a join comes once or not at all',
+  async (encoding) => {
+    const [ada, ben] = [await connect({ encoding }), await connect({ encoding })];
+    const room = fresh();
+    const { epoch, seq } = await ben.join(room);
+    const joins: readonly [object, readonly string[]][] = [
+      [{}, []],
+      [{ since: { last: 1 } }, ['before']],
+      [{ since: { epoch, seq } }, ['before', 'after', 'before', 'after', 'before']],
+      [{ since: { last: 0 } }, []],
+    ];
+    for (const [extra, replay] of joins) {
+      // In one message, so in one turn: `before` is still on its way to the others when the join is handled.
+      ada.send([
+        { type: 'pub', room, payload: 'before' },
+        { type: 'join', room, ...extra },
+        { type: 'pub', room, payload: 'after' },
+      ]);
+      const events = (await ada.fence()).filter(({ type }) => type === 'event');
+      assert.deepEqual(
+        events.map(({ payload }) => payload),
+        [...replay, 'after'],
+        JSON.stringify(extra),
+      );
+      chained(events, events[0]?.prev ?? Number.NaN);
+      await ada.ask({ type: 'leave', room }, 'left');
+    }
+  },
+);
+
+both(
   'C3.7.4 C5.5 a live room: full when nothing was missed, partial when something was',
   async (encoding) => {
     const [ada, ben] = [await connect({ encoding }), await connect({ encoding })];
