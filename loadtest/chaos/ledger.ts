@@ -4,6 +4,9 @@ import type { Published, Told } from './checker.ts';
 /** An ack or an event that took longer counts as disturbed by the fault under way. Milliseconds. */
 export const LATE_MS = 1000;
 
+/** A fault is over when nothing was late for so long; what is late after that is the machine's own stutter. Milliseconds. */
+const OVER_MS = 5000;
+
 /** What happened between the start of a fault and that of the next one. */
 export interface Span {
   readonly name: string;
@@ -20,9 +23,9 @@ export interface Span {
   longestDownMs: number;
   longestAckMs: number;
   longestEventMs: number;
-  /** Milliseconds from the start of the span until the last ack, and the last event, that was late. */
-  acksLateUntilMs: number;
-  eventsLateUntilMs: number;
+  /** Milliseconds from the start of the span until acks, and events, were in time again. */
+  acksBackMs: number;
+  eventsBackMs: number;
 }
 
 interface Entry {
@@ -75,7 +78,7 @@ export class Ledger {
   /** The span that begins now. */
   span(name: string): Span {
     const counts = { published: 0, acked: 0, duplicates: 0, received: 0, gaps: 0, reconnects: 0 };
-    const times = { acksLateUntilMs: 0, eventsLateUntilMs: 0 };
+    const times = { acksBackMs: 0, eventsBackMs: 0 };
     const longest = { longestDownMs: 0, longestAckMs: 0, longestEventMs: 0 };
     this.#span = { name, detail: '', startedAt: performance.now(), ...counts, ...longest, ...times };
     this.spans.push(this.#span);
@@ -96,9 +99,8 @@ export class Ledger {
     span.acked++;
     if (duplicate) span.duplicates++;
     const now = performance.now();
-    const took = now - entry.sentAt;
-    span.longestAckMs = Math.max(span.longestAckMs, took);
-    if (took > LATE_MS) span.acksLateUntilMs = now - span.startedAt;
+    span.longestAckMs = Math.max(span.longestAckMs, now - entry.sentAt);
+    span.acksBackMs = backAfter(span.acksBackMs, span.startedAt, entry.sentAt, now);
   }
 
   refused(message: number, code: string): void {
@@ -115,9 +117,8 @@ export class Ledger {
     const sentAt = this.entries[payload.n]?.sentAt;
     if (sentAt === undefined) return;
     const now = performance.now();
-    const took = now - sentAt;
-    span.longestEventMs = Math.max(span.longestEventMs, took);
-    if (took > LATE_MS) span.eventsLateUntilMs = now - span.startedAt;
+    span.longestEventMs = Math.max(span.longestEventMs, now - sentAt);
+    span.eventsBackMs = backAfter(span.eventsBackMs, span.startedAt, sentAt, now);
   }
 
   gap(reception: Reception, gap: Gap): void {
@@ -139,4 +140,11 @@ export class Ledger {
     this.open--;
     return entry;
   }
+}
+
+/** The end of the disturbance that began with the span, after one more answer is known. */
+function backAfter(backMs: number, startedAt: number, sentAt: number, now: number): number {
+  const late = now - sentAt > LATE_MS;
+  const joins = sentAt - startedAt <= backMs + OVER_MS;
+  return late && joins ? now - startedAt : backMs;
 }

@@ -15,7 +15,7 @@ export function markdown(options: ChaosOptions, report: ChaosReport): string {
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     `| ${[report.published, verdict.acked, refusals, verdict.stored, report.duplicates, verdict.received, verdict.gaps, verdict.excused, report.healed, report.reconnects].join(' | ')} |`,
     '',
-    `| fault | hurt | published | acked | duplicates | received | gaps | reconnects | longest disconnect | longest ack | acks later than ${LATE_MS} ms until | longest delivery | deliveries later than ${LATE_MS} ms until |`,
+    `| fault | hurt | published | acked | duplicates | received | gaps | reconnects | longest disconnect | longest ack | acks within ${LATE_MS} ms again after | longest delivery | deliveries within ${LATE_MS} ms again after |`,
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ...report.spans.map(row),
     '',
@@ -38,9 +38,9 @@ function row(span: Span): string {
     span.reconnects,
     seconds(span.longestDownMs),
     seconds(span.longestAckMs),
-    seconds(span.acksLateUntilMs),
+    seconds(span.acksBackMs),
     seconds(span.longestEventMs),
-    seconds(span.eventsLateUntilMs),
+    seconds(span.eventsBackMs),
   ];
   return `| ${cells.join(' | ')} |`;
 }
