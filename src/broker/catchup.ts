@@ -159,7 +159,7 @@ export class CatchUps {
     catchUp.waiting = true;
     this.#parts.bus.replay(room.ref, { epoch: catchUp.epoch, seq: catchUp.cursor }, PAGE, (result) => {
       catchUp.waiting = false;
-      const finished = this.#turned(catchUp, result);
+      const finished = this.#turned(catchUp, result, atOnce);
       if (atOnce) settled = finished;
       else if (!finished) this.#again(catchUp);
     });
@@ -168,7 +168,7 @@ export class CatchUps {
   }
 
   /** Takes the bus's answer. true: the member is served natively again, or gone. */
-  #turned(catchUp: CatchUp, result: ReplayPage | Fault): boolean {
+  #turned(catchUp: CatchUp, result: ReplayPage | Fault, atOnce: boolean): boolean {
     const { member } = catchUp;
     if (member.left) return true;
     if (!result.ok) {
@@ -185,7 +185,9 @@ export class CatchUps {
     catchUp.page = result.events;
     catchUp.next = 0;
     catchUp.remaining = result.remaining;
-    const atHead = result.events.length === 0 && catchUp.cursor === member.room.last;
+    // Only an answer out of memory is about this very moment. The position may be beyond the room's: in a room that
+    // has been silent for longer than its retention, nodes can know different positions with nothing between them.
+    const atHead = atOnce && result.events.length === 0 && result.remaining === 0;
     return atHead && this.#handOver(catchUp);
   }
 

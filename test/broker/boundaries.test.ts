@@ -178,3 +178,24 @@ test('C3.9.2: a publish that fails inside is answered with its id and msgId, and
   assert.deepEqual([error.code, error.id, error.msgId, error.room], ['internal', 7, 'm', 'r']);
   assert.equal(pong?.type, 'pong');
 });
+
+/** A node that knows an earlier position of a silent room than the client does, with no event between the two. */
+class Behind extends MemoryBus {
+  override replay(...[room, since, page, done]: Parameters<MemoryBus['replay']>): void {
+    super.replay(room, since, page, (result) => {
+      if (result.ok && 'seq' in since)
+        done({ ok: true, epoch: 'e1', recovered: 'full', events: [], remaining: 0 });
+      else done(result);
+    });
+  }
+}
+
+test('a client that is ahead of its node, with nothing in between, is handed over at once', () => {
+  const node = new SimNode({
+    bus: (clock) => new Behind({ limits: LIMITS, clock, epoch: 'e1', log: QUIET }),
+  });
+  const a = node.connect('a');
+  a.write({ type: 'join', room: 'r', since: { epoch: 'e1', seq: 500 } });
+  node.settle();
+  assert.deepEqual(story(a.take()), ['server_info', 'joined', 'caught_up']);
+});
