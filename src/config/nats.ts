@@ -31,6 +31,7 @@ export const natsSchema = z.strictObject({
   user: text('a user name', VISIBLE).optional(),
   password: secretText('a password', VISIBLE).optional(),
   token: secretText('a token', VISIBLE).optional(),
+  nkeySeed: secretText('an nkey seed (SU...)', VISIBLE).optional(),
   nkeySeedFile: text('the path of a file', FILE).optional(),
   credsFile: text('the path of a file', FILE).optional(),
   tls: z
@@ -74,10 +75,10 @@ function present<T extends object>(value: T): Present<T> {
 }
 
 export function buildNats(settings: NatsSettings) {
-  const { url, user, password, token, nkeySeedFile, credsFile, tls, ...rest } = settings;
+  const { url, user, password, token, nkeySeed, nkeySeedFile, credsFile, tls, ...rest } = settings;
   return {
     servers: url,
-    credentials: present({ user, password, token, nkeySeedFile, credsFile }),
+    credentials: present({ user, password, token, nkeySeed, nkeySeedFile, credsFile }),
     ...(tls !== undefined && { tls: present(tls) }),
     ...rest,
   };
