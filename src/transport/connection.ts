@@ -15,7 +15,7 @@ const decoder = new TextDecoder();
 
 /**
  * One socket behind guards: every method of a closed uWS socket throws, and closing from inside its `dropped`
- * callback crashes the process (docs/transport.md, rules 1 and 12).
+ * callback crashes the process (docs/transport.md, rules 1 and 13).
  */
 export class UwsConnection implements Connection {
   readonly encoding: Encoding;

@@ -1,4 +1,4 @@
-/** Rule 12 of the crash list: what waits for slow readers is bounded, and comes back when they are ended. */
+/** Rule 12: what waits for slow readers is bounded, and comes back when they are ended. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { RawSocket } from '../support/raw-socket.ts';

@@ -104,7 +104,7 @@ test('order holds between topics and single sends, whatever their sizes', async 
   assert.deepEqual(await got(all[1]), sent);
 });
 
-test('rule 12: after its end a connection takes every call, and does nothing', async (t) => {
+test('rule 13: after its end a connection takes every call, and does nothing', async (t) => {
   const { node, all } = await three(t);
   const { connection } = all[0].guest;
   connection.end(4009, 'first');
@@ -118,7 +118,7 @@ test('rule 12: after its end a connection takes every call, and does nothing', a
   assert.deepEqual(await all[0].client.closing(), { code: 4009, reason: Buffer.from('first') });
 });
 
-test('rule 12: the same from within the callback that tells of the end', async (t) => {
+test('rule 13: the same from within the callback that tells of the end', async (t) => {
   const failures: unknown[] = [];
   const node = await startTransport({}, (connection) => ({
     receive: () => {},
