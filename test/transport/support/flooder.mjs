@@ -24,3 +24,5 @@ function flood() {
   socket.on('close', () => setImmediate(flood));
 }
 flood();
+// Whoever started it may be gone: a flood without an end would hold a core for ever.
+setTimeout(() => process.exit(0), 30_000);
