@@ -51,6 +51,8 @@ export class Room implements RoomSink {
   presence: PresenceView | undefined;
   latest: Latest | undefined;
   #opening: Opened[] | undefined = [];
+  /** The feed is closed for good: whoever comes to this object is told the same, at once. */
+  #failure: Fault | undefined;
 
   constructor(ref: RoomRef, number: number, host: RoomHost) {
     this.ref = ref;
@@ -58,9 +60,10 @@ export class Room implements RoomSink {
     this.#host = host;
   }
 
-  /** Runs `then` at once if the feed runs, else when it does. */
+  /** Runs `then` at once if the feed runs or has failed, else when it does. */
   whenOpen(then: Opened): void {
-    if (this.#opening === undefined) then();
+    if (this.#failure !== undefined) then(this.#failure);
+    else if (this.#opening === undefined) then();
     else this.#opening.push(then);
   }
 
@@ -116,8 +119,9 @@ export class Room implements RoomSink {
   }
 
   failed(fault: Fault): void {
+    this.#failure = fault;
     const waiting = this.#opening ?? [];
-    this.#opening = [];
+    this.#opening = undefined;
     for (const then of waiting) then(fault);
     for (const member of [...this.members]) member.evicted(fault);
   }

@@ -78,9 +78,14 @@ function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: M
 function joinAtCursor(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
   cursorOf(domain, member.room.ref, member.user, (since) => {
     if (member.left) return;
-    if (!('ok' in since)) return joinSince(session, frame, domain, member, since);
-    session.drop(member);
-    session.refuse(frame, since);
+    if ('ok' in since) {
+      session.drop(member);
+      session.refuse(frame, since);
+      return;
+    }
+    // A cursor is resumed from like any position; what stands in for one is history (3.7.1).
+    const allowed = !('last' in since) || session.may('history', frame.room);
+    joinSince(session, frame, domain, member, allowed ? since : { last: 0 });
   });
 }
 
