@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignJWT } from 'jose';
-import { both, matches, suite } from './client.ts';
+import { both, matches, metrics, settled, suite } from './client.ts';
 import { bearer, handshake } from './handshake.ts';
 
 const { broker: open, connect } = handles(suite({ env: { CARILLON_LOG_LEVEL: 'trace' } }));
@@ -15,7 +15,9 @@ const { broker: strict } = handles(
     },
   }),
 );
-const { broker: small, connect: connectSmall } = handles(suite({ config: { limits: { connections: 2 } } }));
+const { broker: small, connect: connectSmall } = handles(
+  suite({ config: { limits: { connections: 2, rooms: 2 } } }),
+);
 
 /** A suite's broker exists only once its tests run. */
 function handles(of: ReturnType<typeof suite>) {
@@ -197,13 +199,14 @@ test('C1.5 a refusal says code and reason, and 401 how to authenticate', async (
 });
 
 test('C1.5 a node that has its limit of connections answers 503 with Retry-After, until one ends', async () => {
-  const [first] = [await connectSmall(), await connectSmall()];
+  const [first, second] = [await connectSmall(), await connectSmall()];
   const token = await small().token();
   const full = await handshake(small(), bearer(token));
   assert.deepEqual([full.status, full.code], [503, 'overloaded']);
   assert.ok(Number(full.headers['retry-after']) > 0);
   await first.close();
   assert.equal((await handshake(small(), bearer(token))).status, 101);
+  await second.close();
 });
 
 test('C1.6 an Origin has to be in the list; a wildcard stands for the hosts below', async () => {
@@ -234,4 +237,23 @@ test('C1.7 nothing comes before server_info, whatever the client sends at once',
   await client.expect('pong', { ts: 1 });
   const [first] = client.messages;
   assert.equal(JSON.parse(first?.bytes.toString() ?? '').type, 'server_info');
+});
+
+test('C3.7.2 C3.9.2 C4.11 a node that holds limits.rooms rooms answers overloaded, and to try again later', async () => {
+  await settled(async () => assert.equal((await metrics(small())).get('carillon_connections'), 0));
+  const client = await connectSmall();
+  await client.pub('first', 1);
+  await client.join('second');
+  const requests = [
+    { type: 'join', room: 'third' },
+    { type: 'pub', room: 'third', payload: 1, msgId: 'm' },
+  ];
+  for (const request of requests) {
+    const answer = await client.refused(request, 'overloaded');
+    matches(answer, { limit: 2, retry: true, room: 'third', msgId: 'msgId' in request ? 'm' : undefined });
+    assert.ok(answer.retryAfterMs > 0 && answer.reason.length > 0);
+  }
+  // A room without members and events is let go of for another.
+  await client.ask({ type: 'leave', room: 'second' }, 'left');
+  await client.join('third');
 });

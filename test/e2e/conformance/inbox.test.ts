@@ -1,7 +1,15 @@
 /** Clause 3.14 and what follows from it: cursors of inboxes. */
 import { both, fresh, matches, suite } from './client.ts';
 
-const { connect } = suite();
+const history = { count: 100, age: '10m', bytes: '1MiB' };
+const { connect } = suite({
+  config: {
+    rooms: [
+      { match: 'list:**', history, cursor: true },
+      { match: '**', history },
+    ],
+  },
+});
 
 both('C3.14.1 seen is not answered, save for rooms that the session is not in', async (encoding) => {
   const client = await connect({ encoding });
@@ -78,3 +86,28 @@ both('C3.14.2 other rooms keep no cursor', async (encoding) => {
   matches(await client.join(room), { recovered: 'fresh', replay: 0, unread: undefined, seq });
   await client.quiet();
 });
+
+both(
+  'C3.14.2 C3.7.1 a cursor of another room is resumed from; without one, history has to be allowed',
+  async (encoding) => {
+    const room = fresh('list:r');
+    const writer = await connect({ encoding });
+    const { seq: first } = await writer.pub(room, 'a');
+    await writer.pub(room, 'b');
+    const rooms = [{ match: '**', allow: ['join'] }];
+    const joins = await connect({ encoding, claims: { rooms } });
+    matches(await joins.join(room), { recovered: 'fresh', replay: 0, unread: 0 });
+    await joins.expect('caught_up');
+    joins.send({ type: 'seen', rooms: { [room]: first } });
+    await joins.ask({ type: 'leave', room }, 'left');
+    matches(await joins.join(room), { recovered: 'full', replay: 1, unread: 1 });
+    await joins.expect('event', { payload: 'b', prev: first });
+    await joins.expect('caught_up');
+    const reads = await connect({
+      encoding,
+      claims: { rooms: [{ match: '**', allow: ['join', 'history'] }] },
+    });
+    matches(await reads.join(room), { recovered: 'fresh', replay: 2, unread: 2 });
+    await reads.until('caught_up');
+  },
+);
