@@ -144,3 +144,17 @@ both(
     await other.quiet();
   },
 );
+
+test('C5.7 who publishes without end into a room whose replay they do not read is closed with 4102', async () => {
+  const [other, client] = [await connect(), await connect()];
+  const room = fresh();
+  for (const at of EVERY.slice(0, 400)) await other.pub(room, { at, fill: PAYLOAD });
+  const before = (await metrics(tests.broker)).get(SLOW) ?? Number.NaN;
+  client.socket.pause();
+  client.send({ type: 'join', room, since: { last: 400 } });
+  for (let batch = 0; batch < 10; batch++)
+    client.send(Array.from({ length: 200 }, () => ({ type: 'pub', room, payload: batch })));
+  await settled(async () => assert.equal((await metrics(tests.broker)).get(SLOW), before + 1));
+  client.socket.resume();
+  assert.ok([4102, 1006].includes((await client.closed).code));
+});
