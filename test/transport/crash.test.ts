@@ -67,13 +67,25 @@ async function slowReaders(t: TestContext, port: number, rooms: number): Promise
   }
 }
 
-for (const how of ['close', 'end', 'publish', 'microtask', 'nextTick']) {
+for (const how of ['close', 'end', 'microtask', 'nextTick']) {
   test(`rule 1, naive: ${how} in dropped crashes`, async (t) => {
     const program = await naive(t, 'dropped.mjs', how);
     await slowReaders(t, program.port, 1);
     await assertCrash(program);
   });
 }
+
+// By memory or, where the publish calls `dropped` again soon enough, by an endless recursion: both were seen.
+test('rule 1, naive: publish in dropped ends the process', async (t) => {
+  const program = await naive(t, 'dropped.mjs', 'publish');
+  await slowReaders(t, program.port, 1);
+  const exit = await program.exitWithin(10_000);
+  const recursed = exit?.code === 1 && /Maximum call stack size exceeded/.test(program.output);
+  assert.ok(
+    exit !== undefined && (crashed(exit) || recursed),
+    `should have died: ${JSON.stringify(exit)} ${program.output}`,
+  );
+});
 
 // 40 rooms make uWS flush in the midst of our publishes, 7 rooms only after them: both ways to `dropped`.
 for (const rooms of [40, 7]) {
