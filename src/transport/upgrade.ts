@@ -132,8 +132,8 @@ export class Upgrades {
       response.upgrade(data, handshake.key, handshake.subprotocol, handshake.extensions, context);
     };
     // Not in the `cork` of its own: outside the request's handler, uWebSockets.js now and then takes the new
-    // WebSocket for the corked response, which the upgrade has moved, and closes it with 1006 (10 of 24,000;
-    // uncorked 0 of 64,000). But without any, it prints a warning each time: so another socket holds the buffer.
+    // WebSocket for the corked response, which the upgrade has moved, and closes it with 1006 (10 of 48,000;
+    // uncorked 0 of 88,000). But without any, it prints a warning each time: so another socket holds the buffer.
     // What makes an uncorked upgrade deadly, `Connection: close`, has been refused by the handshake (rules 2, 3).
     if (!this.#parts.besideCork(() => response.cork(upgrade))) upgrade();
     this.#parts.tally.upgrade('accepted');
