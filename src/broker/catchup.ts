@@ -10,7 +10,7 @@ import type { Tally } from './tally.ts';
 const CHUNK_BYTES = 32 * 1024;
 const CHUNK_EVENTS = 64;
 /** A page asked from the bus at once. */
-const PAGE = { count: 512, maxBytes: 512 * 1024 } as const;
+export const REPLAY_PAGE = { count: 512, maxBytes: 512 * 1024 } as const;
 /** What all catch-ups together may take of one turn of the loop: replay must not delay live traffic. */
 const TURN_MS = 5;
 
@@ -58,10 +58,6 @@ export class CatchUps {
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
-  }
-
-  get active(): number {
-    return this.#ready.length + this.#parked.size;
   }
 
   /** Sends the first page now as far as the socket takes it; most resumes end within this call. */
@@ -157,7 +153,7 @@ export class CatchUps {
     let atOnce = true;
     let settled = true;
     catchUp.waiting = true;
-    this.#parts.bus.replay(room.ref, { epoch: catchUp.epoch, seq: catchUp.cursor }, PAGE, (result) => {
+    this.#parts.bus.replay(room.ref, { epoch: catchUp.epoch, seq: catchUp.cursor }, REPLAY_PAGE, (result) => {
       catchUp.waiting = false;
       const finished = this.#turned(catchUp, result, atOnce);
       if (atOnce) settled = finished;

@@ -27,10 +27,6 @@ export class Resumptions {
     this.#ttlMs = ttlSeconds * 1000;
   }
 
-  get size(): number {
-    return this.#former.size;
-  }
-
   /** Whether the ticket's generation is older than the session's last connection here. */
   used({ session, generation }: Resumption): boolean {
     const former = this.#former.get(session);

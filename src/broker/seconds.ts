@@ -8,10 +8,6 @@ export class Seconds<T> {
     this.#looked = Math.floor(nowMs / 1000);
   }
 
-  get size(): number {
-    return this.#seconds.size;
-  }
-
   /** Sets or moves when the item is due; what is past is due at the next look. */
   set(item: T, second: number): void {
     this.delete(item);

@@ -190,3 +190,6 @@ export function fault(
 ): Fault {
   return { ok: false, code, reason, ...extra };
 }
+
+/** Of a name that matches no entry of `rooms` in the config (chat.v1, clause 2.3). */
+export const NO_SUCH_ROOM = fault('bad_room', 'no room pattern of this server matches');

@@ -49,10 +49,6 @@ export class SlowReaders {
     this.#round = parts.sessions.values();
   }
 
-  get away(): number {
-    return this.#away.size;
-  }
-
   /** So many bytes have been published to topics: looks at as many sessions as that makes due. */
   published(bytes: number): void {
     const { sessions } = this.#parts;

@@ -3,7 +3,7 @@ import { encodeMsgpack } from '../../protocol/msgpack.ts';
 import type { Domain } from '../domain.ts';
 import type { Encoded } from '../encode.ts';
 import type { HistoryPage } from '../ports.ts';
-import { fault, type Session } from '../session.ts';
+import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 const DEFAULT_LIMIT = 100;
 
@@ -12,8 +12,7 @@ export function history(session: Session, frame: HistoryFrame, domain: Domain): 
   if (!session.may('history', frame.room))
     return session.refuse(frame, fault('forbidden', 'the token does not allow "history" in this room'));
   const target = session.target(frame.room);
-  if (target === undefined)
-    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   const query = {
     before: frame.before,
     after: frame.after,

@@ -1,9 +1,10 @@
 import type { JoinedFrame, JoinFrame } from '../../protocol/frames.ts';
 import { isInbox } from '../../protocol/room.ts';
+import { REPLAY_PAGE } from '../catchup.ts';
 import type { Domain } from '../domain.ts';
 import { Membership } from '../membership.ts';
 import type { Fault, ReplayPage } from '../ports.ts';
-import { fault, type Session } from '../session.ts';
+import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 import { cursorOf, keepsCursor } from './cursor.ts';
 
 type Refusal = (session: Session, frame: JoinFrame, domain: Domain) => Fault | undefined;
@@ -41,8 +42,7 @@ export function join(session: Session, frame: JoinFrame, domain: Domain): void {
     if (refused !== undefined) return session.refuse(frame, refused);
   }
   const target = session.target(frame.room);
-  if (target === undefined)
-    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   enter(session, frame, domain, target.ref);
 }
 
@@ -97,7 +97,7 @@ function joinSince(
   since: NonNullable<JoinFrame['since']>,
 ): void {
   const { room } = member;
-  domain.bus.replay(room.ref, since, { count: 512, maxBytes: 512 * 1024 }, (page) => {
+  domain.bus.replay(room.ref, since, REPLAY_PAGE, (page) => {
     if (member.left) return;
     if (!page.ok) {
       session.drop(member);

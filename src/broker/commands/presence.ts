@@ -1,13 +1,12 @@
 import type { PresenceFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
-import { fault, type Session } from '../session.ts';
+import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 export function presence(session: Session, frame: PresenceFrame, domain: Domain): void {
   if (!session.may('presence', frame.room))
     return session.refuse(frame, fault('forbidden', 'the token does not allow "presence" in this room'));
   const target = session.target(frame.room);
-  if (target === undefined)
-    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   const room = domain.rooms.get(target.ref.key);
   const members = room === undefined ? [] : domain.notices.list(room);
   session.send({

@@ -6,13 +6,12 @@ import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
 import type { Membership } from '../membership.ts';
 import type { Accepted, Connection, Fault, Skip } from '../ports.ts';
-import { fault, type Session } from '../session.ts';
+import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 export function publish(session: Session, frame: InboundPub, domain: Domain): void {
   if (frame.room === ECHO_ROOM) return echo(session, frame, domain);
   const target = session.target(frame.room);
-  if (target === undefined)
-    return session.refuse(frame, fault('bad_room', 'no room pattern of this server matches'));
+  if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   if (!target.pub)
     return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
   const held = heldAck(session, frame);

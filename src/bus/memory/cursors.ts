@@ -8,10 +8,6 @@ const CURSORS_MAX = 200_000;
 export class MemoryCursors implements Cursors {
   readonly #cursors = new Map<string, Position>();
 
-  get size(): number {
-    return this.#cursors.size;
-  }
-
   get(room: RoomRef, user: string, done: (cursor: Position | undefined | Fault) => void): void {
     done(this.#cursors.get(cursorKey(room, user)));
   }
