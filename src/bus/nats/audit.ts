@@ -21,11 +21,14 @@ const LOOKS_MS = [50, 1000, 3000];
 const GRACE_MS = 100;
 /** After the subscription of a room has run: its interest has reached all servers by now. */
 const RECHECK_MS = 250;
+/** After one that got no answer. */
+const RETRY_MS = 1000;
 
 export class Audits {
   readonly #parts: AuditParts;
   readonly #soon = new Map<Shard, Set<Feed>>();
   readonly #running = new Map<Shard, Promise<void>>();
+  readonly #again = new Set<Shard>();
   #closed = false;
   runs = 0;
   found = 0;
@@ -87,13 +90,26 @@ export class Audits {
   async #run(shard: Shard, feeds: readonly Feed[]): Promise<void> {
     for (let at = 0; at < feeds.length && !this.#closed; at += TAILS_MAX) {
       const part = feeds.slice(at, at + TAILS_MAX).filter(({ rule }) => rule !== undefined);
-      if (part.length > 0 && !(await this.#compare(shard, part))) return;
+      if (part.length > 0 && !(await this.#compare(shard, part))) {
+        this.#retry(shard);
+        return;
+      }
     }
     this.runs++;
     this.lastAt = this.#parts.ticks();
   }
 
-  /** false: NATS did not answer; whatever made it so brings the next audit. */
+  /** Whatever made the audit necessary still does. */
+  #retry(shard: Shard): void {
+    if (this.#again.has(shard)) return;
+    this.#again.add(shard);
+    this.#parts.timers.after(RETRY_MS, () => {
+      this.#again.delete(shard);
+      this.look(shard);
+    });
+  }
+
+  /** false: NATS did not answer. */
   async #compare(shard: Shard, feeds: readonly Feed[]): Promise<boolean> {
     const { store, logs, sleep } = this.#parts;
     const looks = feeds.map((feed) => ({ feed, rule: feed.rule }));

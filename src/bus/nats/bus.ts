@@ -20,6 +20,7 @@ import { type Env, environment } from './env.ts';
 import { GuardedSink, guarded } from './guard.ts';
 import { encodeMeta } from './headers.ts';
 import { LiveRooms } from './live.ts';
+import { Outlet } from './outlet.ts';
 import type { NatsBusParts } from './parts.ts';
 import { HEADER_BYTES, retentionOf, withoutHistory } from './streams.ts';
 import { type RoomSubjects, Subjects } from './subject.ts';
@@ -53,6 +54,7 @@ export class NatsBus implements Bus {
   readonly #timers: Cancel[] = [];
   #state: 'new' | 'open' | 'draining' | 'closed' = 'new';
   #connection: NatsConnection | undefined;
+  #outlet: Outlet | undefined;
   #live: LiveRooms | undefined;
   /** undefined: no room has a history, or NATS cannot keep one. */
   #durable: Durable | undefined;
@@ -71,10 +73,12 @@ export class NatsBus implements Bus {
     const { options, node } = this.#parts;
     const inbox = this.#subjects.inbox(node);
     const connection = await dial(`carillon ${node}`, inbox, options, this.#env);
+    const outlet = new Outlet(connection, this.#env);
     this.#connection = connection;
+    this.#outlet = outlet;
     this.#connected = true;
     try {
-      this.#durable = await this.#startDurable(connection);
+      this.#durable = await this.#startDurable(connection, outlet);
     } catch (error) {
       await this.close();
       throw error;
@@ -82,6 +86,7 @@ export class NatsBus implements Bus {
     this.#live = new LiveRooms({
       ...this.#env,
       connection,
+      outlet,
       options,
       epoch: `l${node}`,
       turns: this.#turns,
@@ -97,6 +102,7 @@ export class NatsBus implements Bus {
     this.#state = 'draining';
     const until = this.#env.ticks() + ms;
     while (this.#durable?.busy && this.#env.ticks() < until) await this.#env.sleep(20);
+    this.#outlet?.flush();
     if (this.#connected)
       await Promise.race([this.#connection?.flush(), this.#env.sleep(until - this.#env.ticks())]);
   }
@@ -105,6 +111,7 @@ export class NatsBus implements Bus {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     for (const cancel of this.#timers.splice(0)) cancel();
+    this.#outlet?.flush();
     this.#live?.close();
     await this.#durable?.close();
     await this.#connection?.close();
@@ -204,7 +211,7 @@ export class NatsBus implements Bus {
     return this.#durable === undefined ? undefined : ref.policy.history;
   }
 
-  async #startDurable(connection: NatsConnection): Promise<Durable | undefined> {
+  async #startDurable(connection: NatsConnection, outlet: Outlet): Promise<Durable | undefined> {
     const { options, policies, limits, log } = this.#parts;
     checkPayload(connection, limits.payloadBytes);
     const retention = retentionOf(policies, limits);
@@ -223,6 +230,7 @@ export class NatsBus implements Bus {
       ...this.#parts,
       env: this.#env,
       connection,
+      outlet,
       retention,
       subjects: this.#subjects,
       connected: () => this.#connected,

@@ -17,7 +17,6 @@ import type { Ledger, Page } from '../tail.ts';
 import { Requests } from './acks.ts';
 import { Audits } from './audit.ts';
 import { dial, follow } from './connection.ts';
-import { DirectReads } from './direct.ts';
 import type { Env } from './env.ts';
 import { Epochs } from './epochs.ts';
 import { passingEvent } from './events.ts';
@@ -45,7 +44,7 @@ export class Durable {
   /** Carries bulk reads: eight of them at once have made a server drop the connection they shared with live events. */
   readonly #replay: NatsConnection;
   readonly #requests: Requests;
-  readonly #reads: DirectReads;
+  readonly #reads: Requests;
   readonly #fills: Fills;
   readonly #audits: Audits;
   readonly #epochs: Epochs;
@@ -80,8 +79,8 @@ export class Durable {
       { length: options.shards },
       (_, number) => new Shard(number, subjects.stream(number), options.readsPerShard),
     );
-    this.#requests = new Requests(connection, subjects.inbox(node), env);
-    this.#reads = new DirectReads(replay, subjects.inbox(`${node}-replay`), env);
+    this.#requests = new Requests(connection, subjects.inbox(node), env, parts.outlet);
+    this.#reads = new Requests(replay, subjects.inbox(`${node}-replay`), env);
     const store = new Store(
       this.#requests,
       this.#reads,

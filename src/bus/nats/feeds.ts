@@ -154,7 +154,7 @@ export class Feeds {
    */
   async #begin(shard: Shard, feed: Feed, history: HistoryPolicy): Promise<void> {
     const { options, ledger, audits, sleep, ticks } = this.#parts;
-    const until = ticks() + options.openTimeoutMs;
+    let until: number | undefined;
     for (let wait = FIRST_RETRY_MS; ; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
       const { epoch } = shard;
       const place = await this.#place(shard, feed);
@@ -168,6 +168,8 @@ export class Feeds {
         audits.soon(shard, feed);
         return;
       }
+      // From the first answer on: in a storm of joins a room may wait longer than that for its turn.
+      until ??= ticks() + options.openTimeoutMs;
       if (ticks() > until) break;
       await sleep(wait);
     }

@@ -16,13 +16,15 @@ import type {
 } from '../../broker/ports.ts';
 import type { Env } from './env.ts';
 import { guarded } from './guard.ts';
-import { decodeMeta, encodeMeta, headerText, madeHeaders, payloadText } from './headers.ts';
+import { decodeMeta, encodeMeta, headerText, payloadText } from './headers.ts';
 import { Lingering } from './linger.ts';
 import type { NatsOptions } from './options.ts';
+import type { Outlet } from './outlet.ts';
 import type { Turns } from './turns.ts';
 
 export interface LiveParts extends Env {
   readonly connection: NatsConnection;
+  readonly outlet: Outlet;
   readonly options: NatsOptions;
   readonly epoch: string;
   readonly turns: Turns;
@@ -49,6 +51,10 @@ export class LiveRooms {
   readonly #parts: LiveParts;
   readonly #rooms = new Map<string, LiveRoom>();
   readonly #lingering: Lingering<LiveRoom>;
+  readonly #refused = (error: unknown) => {
+    this.unsent++;
+    this.#parts.log.debug({ err: error }, 'NATS does not take a live event');
+  };
   #seq = 0;
   /** One round trip for all rooms that are opened within a turn. */
   #barrier: Promise<void> | undefined;
@@ -103,7 +109,7 @@ export class LiveRooms {
   /** To the other nodes, if they can be reached. */
   send(subject: string, payload: string, headers: Uint8Array): void {
     if (this.#parts.reachable())
-      this.#parts.connection.publish(subject, payload, { headers: madeHeaders(headers) });
+      this.#parts.outlet.publish(subject, payload, headers, undefined, this.#refused);
     else this.unsent++;
   }
 

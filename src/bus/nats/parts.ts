@@ -3,6 +3,7 @@ import type { Clock, Log } from '../../broker/ports.ts';
 import type { Limits, RoomPolicy } from '../../broker/settings.ts';
 import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
+import type { Outlet } from './outlet.ts';
 import type { Retention } from './streams.ts';
 import type { Subjects } from './subject.ts';
 import type { Timers } from './timers.ts';
@@ -25,6 +26,7 @@ export interface DurableParts extends Pick<NatsBusParts, 'options' | 'limits' | 
   readonly env: Env;
   /** Carries the subscriptions, the publishes and what is asked of leaders. */
   readonly connection: NatsConnection;
+  readonly outlet: Outlet;
   readonly retention: Retention;
   readonly subjects: Subjects;
   readonly connected: () => boolean;

@@ -58,6 +58,8 @@ export class Places {
         this.#env.log.error({ err: error, stream: shard.stream }, 'the positions of rooms are not known');
         return [];
       });
+      // No answer: those behind would only wait their time-out one after the other.
+      if (places.length === 0) batch.push(...asked.splice(0));
       for (const [at, { found }] of batch.entries()) found(places[at]);
     }
     this.#asked.delete(shard);

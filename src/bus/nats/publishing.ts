@@ -1,5 +1,6 @@
 /** Publishes to durable rooms: from the session's publication to its answer. */
 import * as crypto from 'node:crypto';
+import type { Msg } from '@nats-io/nats-core';
 import type { Fault, Publication, Settle, Skip } from '../../broker/ports.ts';
 import { publishIdentity } from '../dedupe.ts';
 import type { NoAnswer, Requests } from './acks.ts';
@@ -143,19 +144,14 @@ export function attempt(
   answered: (attempt: Attempt) => void,
 ): void {
   const { subject, payload, headers } = outgoing;
-  try {
-    requests.send(subject, payload, headers, timeoutMs, (answer) => {
-      answered(
-        typeof answer === 'string'
-          ? (answer satisfies NoAnswer)
-          : judge(JSON.parse(answer.string()) as PubAck),
-      );
-    });
-  } catch (error) {
+  const refused = (error: unknown) => {
     // The client checks the size against the server's max_payload, and the connection may just have been closed.
     const reason = error instanceof Error ? error.message : String(error);
     answered({ ok: false, code: 'payload_too_large', reason: `NATS does not take it: ${reason}` });
-  }
+  };
+  const judged = (answer: Msg | NoAnswer) =>
+    answered(typeof answer === 'string' ? answer : judge(JSON.parse(answer.string()) as PubAck));
+  requests.send(subject, payload, headers, timeoutMs, judged, refused);
 }
 
 function judge({ seq, duplicate, error }: PubAck): Attempt {

@@ -2,7 +2,7 @@
 import type { Msg } from '@nats-io/nats-core';
 import type { NoAnswer, Requests } from './acks.ts';
 import type { Arrival } from './arrival.ts';
-import type { DirectReads, Each, ReadEnd } from './direct.ts';
+import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Subjects } from './subject.ts';
 
@@ -50,14 +50,14 @@ interface LeaderAnswer {
 
 export class Store {
   readonly #leaders: Requests;
-  readonly #replicas: DirectReads;
+  readonly #replicas: Requests;
   readonly #subjects: Subjects;
   readonly #connected: () => boolean;
   readonly #runningState = new Map<number, Promise<unknown>>();
   readonly #nextState = new Map<number, Promise<StreamState | 'missing' | NoAnswer>>();
 
   /** What is asked while not connected is answered at once, as lost. */
-  constructor(leaders: Requests, replicas: DirectReads, subjects: Subjects, connected: () => boolean) {
+  constructor(leaders: Requests, replicas: Requests, subjects: Subjects, connected: () => boolean) {
     this.#connected = connected;
     this.#leaders = leaders;
     this.#replicas = replicas;
@@ -171,7 +171,7 @@ export class Store {
 
   #replica(shard: number, request: object, each: Each): Promise<ReadEnd | NoAnswer> {
     if (!this.#connected()) return Promise.resolve('lost');
-    return this.#replicas.read(this.#subjects.stream(shard), request, each);
+    return readDirect(this.#replicas, this.#subjects.stream(shard), request, each);
   }
 
   #leader(call: string, shard: number, request: object): Promise<LeaderAnswer | NoAnswer> {

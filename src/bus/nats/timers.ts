@@ -3,11 +3,14 @@ export type Cancel = () => void;
 
 /** The passing of time, so that tests can hold it. Tasks do not keep the process alive. */
 export interface Timers {
+  /** Once, after the I/O callbacks of this turn of the loop. */
+  soon(task: () => void): void;
   after(ms: number, task: () => void): Cancel;
   every(ms: number, task: () => void): Cancel;
 }
 
 export const processTimers: Timers = {
+  soon: setImmediate,
   after(ms, task) {
     const timer = setTimeout(task, ms);
     timer.unref();

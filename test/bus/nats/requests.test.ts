@@ -69,9 +69,62 @@ test('an answer that comes too late, or twice, changes nothing', async () => {
   await other.close();
 });
 
-test('what is over the limit of the server is refused before it is sent, and leaves nothing behind', () => {
-  assert.throws(() => requests.send('echo', 'x'.repeat(2 ** 20 + 1), undefined, 100, () => undefined));
+test('what is over the limit of the server is refused before it is sent, and leaves nothing behind', async () => {
+  const unexpected = () => assert.fail('it was answered');
+  const error = await new Promise((refused) =>
+    requests.send('echo', 'x'.repeat(2 ** 20 + 1), undefined, 100, unexpected, refused),
+  );
+  assert.match(String(error), /max_payload/);
   assert.equal(requests.pending, 0);
+});
+
+test('several answers come in order until one is called the last, or there is silence', async () => {
+  const other = await connect({ servers: cluster.urls });
+  other.subscribe('many', {
+    callback: (_error, msg) => {
+      for (const part of ['a', 'b', 'c', 'd']) msg.respond(part);
+    },
+  });
+  await other.flush();
+  const collect = (last: string) =>
+    new Promise<string[]>((done) => {
+      const parts: string[] = [];
+      requests.collect('many', '', 200, (answer) => {
+        const part = typeof answer === 'string' ? answer : answer.string();
+        parts.push(part);
+        const ends = typeof answer === 'string' || part === last;
+        if (ends) done(parts);
+        return ends;
+      });
+    });
+  assert.deepEqual(await collect('c'), ['a', 'b', 'c']);
+  assert.deepEqual(await collect('none'), ['a', 'b', 'c', 'd', 'timeout']);
+  assert.equal(requests.pending, 0);
+  await other.close();
+});
+
+test('what one turn of the loop publishes leaves in one write', async () => {
+  const socket = (connection as unknown as { protocol: { transport: { socket: import('node:net').Socket } } })
+    .protocol.transport.socket;
+  const other = await connect({ servers: cluster.urls });
+  other.subscribe('burst', { callback: (_error, msg) => void msg.respond('') });
+  await other.flush();
+  let writes = 0;
+  const write = socket.write;
+  socket.write = ((...args: Parameters<typeof write>) => {
+    writes++;
+    return write.apply(socket, args);
+  }) as typeof write;
+  const answers: Promise<unknown>[] = [];
+  // A microtask between two publishes, as between two messages of uWebSockets.js.
+  for (let n = 0; n < 100; n++) {
+    answers.push(ask('burst'));
+    await Promise.resolve();
+  }
+  await Promise.all(answers);
+  socket.write = write;
+  assert.equal(writes, 1);
+  await other.close();
 });
 
 test('a stream acknowledges through it', async () => {

@@ -15,6 +15,7 @@ export class HandTime {
   readonly env: Env = {
     log: VOICE,
     timers: {
+      soon: (run) => void this.#add({ at: this.time, run, every: undefined }),
       after: (ms, run) => this.#add({ at: this.time + ms, run, every: undefined }),
       every: (ms, run) => this.#add({ at: this.time + ms, run, every: ms }),
     },
