@@ -63,6 +63,24 @@ export interface Limits {
   readonly dedupeEntries: number;
 }
 
+/** What nodes tell one another. */
+export interface ClusterSettings {
+  readonly heartbeatMs: number;
+  /** Heartbeats in a row that a node may miss; then it is down. */
+  readonly missed: number;
+  /** Of one tell, question or answer. */
+  readonly messageBytes: number;
+}
+
+/** The stores that every node has whole. */
+export interface StateLimits {
+  /** Of one store. */
+  readonly entries: number;
+  /** Of keys and values of all stores together. */
+  readonly bytes: number;
+  readonly valueBytes: number;
+}
+
 /** What server_info tells every client. */
 export interface NodeIdentity {
   readonly serverId: string;

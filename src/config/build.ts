@@ -33,6 +33,8 @@ export function buildConfig(settings: Settings, { keys, token }: Secrets, around
     log,
     page: { enabled: enabled === 'development' ? development : enabled },
     tickets: { secrets: settings.tickets.secrets, ttlSeconds: settings.tickets.ttl },
+    cluster: settings.cluster,
+    state: defined(settings.state),
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

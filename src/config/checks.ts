@@ -26,6 +26,7 @@ export function checkSettings(settings: Settings, keys: readonly KeySetting[], m
     ...checkSecrets(settings, keys),
     ...checkSizes(settings),
     ...checkTimes(settings),
+    ...checkState(settings),
     ...checkRooms(settings),
     ...checkMachine(settings, machine),
   ];
@@ -114,6 +115,25 @@ function checkTimes({ heartbeat, reconnect, drain }: Settings): Fault[] {
       path: ['drain', 'windowMs'],
       value: String(drain.windowMs),
       expected: 'less than drain.deadlineMs',
+    });
+  }
+  return faults;
+}
+
+function checkState({ state, nats }: Settings): Fault[] {
+  const faults: Fault[] = [];
+  if (state.dir !== undefined && nats !== undefined) {
+    faults.push({
+      path: ['state', 'dir'],
+      value: state.dir,
+      expected: 'nothing, since nats is set: the stores of several nodes are kept by NATS',
+    });
+  }
+  if (state.valueBytes > state.bytes) {
+    faults.push({
+      path: ['state', 'valueBytes'],
+      value: showSize(state.valueBytes),
+      expected: `at most state.bytes (${showSize(state.bytes)})`,
     });
   }
   return faults;

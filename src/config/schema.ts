@@ -158,6 +158,21 @@ export const settingsSchema = z.strictObject({
       ttl: seconds(30, 3600).prefault('180s'),
     })
     .prefault({}),
+  cluster: z
+    .strictObject({
+      heartbeatMs: duration(100, 60_000).prefault('2s'),
+      missed: count(2, 100).prefault(3),
+      messageBytes: size(KIB, 8 * MIB).prefault('256KiB'),
+    })
+    .prefault({}),
+  state: z
+    .strictObject({
+      dir: text('the path of a folder', /^.+$/).optional(),
+      entries: count(1, 1_000_000).prefault(50_000),
+      bytes: size(64 * KIB, GIB).prefault('16MiB'),
+      valueBytes: size(KIB, MIB).prefault('64KiB'),
+    })
+    .prefault({}),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

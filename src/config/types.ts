@@ -1,7 +1,7 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { KeySetting } from '../auth/keys.ts';
 import type { RoomGrant } from '../broker/ports.ts';
-import type { Limits, NodeIdentity, RoomPolicy } from '../broker/settings.ts';
+import type { ClusterSettings, Limits, NodeIdentity, RoomPolicy, StateLimits } from '../broker/settings.ts';
 import type { NatsConfig } from './nats.ts';
 import type { Address } from './units.ts';
 
@@ -51,6 +51,9 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
   readonly page: { readonly enabled: boolean };
   readonly tickets: { readonly secrets: readonly string[]; readonly ttlSeconds: number };
+  readonly cluster: ClusterSettings;
+  /** dir: where the embedded bus keeps the stores through restarts; absent: in memory only. */
+  readonly state: StateLimits & { readonly dir?: string };
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

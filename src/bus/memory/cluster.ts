@@ -1,0 +1,172 @@
+/** A cluster of one: the embedded bus has no others. Its stores are in memory, or in a file as well. */
+import type {
+  Answers,
+  Cancel,
+  Cluster,
+  ClusterFigures,
+  NodeAnswer,
+  NodeInfo,
+  NodeStatus,
+  Store,
+  Stored,
+  Told,
+} from '../../broker/cluster.ts';
+import type { Clock, Log } from '../../broker/ports.ts';
+import type { ClusterSettings, StateLimits } from '../../broker/settings.ts';
+import { isOver, Replica, type Row, type Write } from '../cluster/replica.ts';
+import { checkTopic, jsonText, Topics } from '../cluster/topics.ts';
+import { StateFile } from './statefile.ts';
+
+export interface MemoryClusterParts {
+  readonly node: string;
+  /** Of this run of the process. */
+  readonly incarnation: string;
+  readonly status: () => NodeStatus;
+  readonly settings: ClusterSettings;
+  readonly limits: StateLimits;
+  /** Where the stores are kept through restarts, by one process only; absent: nowhere. */
+  readonly dir?: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const EXPIRE_EVERY_MS = 250;
+const none: Cancel = () => undefined;
+
+export class MemoryCluster implements Cluster {
+  readonly kind = 'embedded';
+  readonly node: string;
+  readonly incarnation: string;
+  readonly connected = true;
+  readonly #parts: MemoryClusterParts;
+  readonly #topics: Topics;
+  readonly #replica: Replica;
+  readonly #file: StateFile | undefined;
+  readonly #startedAt: number;
+  #revision = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0 };
+  readonly #asks = { whole: 0, partial: 0, answered: 0 };
+
+  constructor(parts: MemoryClusterParts) {
+    const { node, incarnation, clock, log, limits, dir } = parts;
+    this.node = node;
+    this.incarnation = incarnation;
+    this.#parts = parts;
+    this.#startedAt = clock.now();
+    this.#topics = new Topics(log);
+    this.#replica = new Replica({ limits, clock, log, write: (write) => this.#write(write) });
+    this.#file = dir === undefined ? undefined : new StateFile(dir, () => this.#state());
+  }
+
+  /** Throws when the file of the stores cannot be read. */
+  async start(): Promise<void> {
+    const saved = await this.#file?.read();
+    for (const [name, rows] of Object.entries(saved?.stores ?? {}))
+      for (const row of rows) this.#replica.store(name).apply(row);
+    this.#revision = saved?.revision ?? 0;
+    this.#replica.ready = true;
+    this.#timer ??= setInterval(() => this.#replica.expire(), EXPIRE_EVERY_MS).unref();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#replica.ready = false;
+  }
+
+  watchConnected(): Cancel {
+    return none;
+  }
+
+  nodes(): readonly NodeInfo[] {
+    const { node, incarnation } = this;
+    return [{ node, incarnation, startedAt: this.#startedAt, status: this.#parts.status() }];
+  }
+
+  watchNodes(): Cancel {
+    return none;
+  }
+
+  announce(): void {}
+
+  tell(topic: string, message: unknown): Told {
+    checkTopic(topic);
+    return this.#told(this.#fits(jsonText(message)) ? 'sent' : 'too_large');
+  }
+
+  /** There is no other node. */
+  tellNode(_node: string, topic: string, message: unknown): Told {
+    return this.tell(topic, message);
+  }
+
+  hear(topic: string, heard: (message: unknown, from: string) => void): Cancel {
+    return this.#topics.hear(topic, heard);
+  }
+
+  async ask(topic: string, question: unknown, timeoutMs: number): Promise<Answers> {
+    const answered = await this.askNode(this.node, topic, question, timeoutMs);
+    this.#asks[answered.ok ? 'whole' : 'partial']++;
+    return answered.ok
+      ? { answers: new Map([[this.node, answered.answer]]), missing: [] }
+      : { answers: new Map(), missing: [this.node] };
+  }
+
+  async askNode(node: string, topic: string, question: unknown, timeoutMs: number): Promise<NodeAnswer> {
+    if (node !== this.node) return { ok: false, why: 'unknown_node' };
+    const text = jsonText(question);
+    if (!this.#fits(text)) return { ok: false, why: 'too_large' };
+    return this.#topics.answered(topic, text, this.node, timeoutMs);
+  }
+
+  answer(topic: string, reply: (question: unknown, from: string) => unknown): Cancel {
+    return this.#topics.answer(topic, reply);
+  }
+
+  store(name: string): Store {
+    return this.#replica.store(name);
+  }
+
+  figures(): ClusterFigures {
+    return {
+      nodes: 1,
+      connected: true,
+      tells: { ...this.#tells },
+      asks: { ...this.#asks },
+      writes: { ...this.#replica.writes },
+      stores: this.#replica.figures(),
+      storesAgeMs: this.#replica.ready ? 0 : Number.NaN,
+    };
+  }
+
+  #fits(text: string): boolean {
+    return Buffer.byteLength(text) <= this.#parts.settings.messageBytes;
+  }
+
+  #told(outcome: Told): Told {
+    this.#tells[outcome]++;
+    return outcome;
+  }
+
+  /** Here at once; answered when it is on the disk. One that cannot be written goes with the next that can. */
+  async #write({ store: name, key, text, expiresAt, over }: Write): Promise<Stored> {
+    const store = this.#replica.store(name);
+    if (!isOver(over, store.get(key))) return { ok: false, why: 'conflict' };
+    const revision = ++this.#revision;
+    if (text === undefined) store.remove(key, revision);
+    else store.apply({ key, text, revision, expiresAt });
+    try {
+      await this.#file?.save();
+      return { ok: true, revision };
+    } catch (error) {
+      this.#parts.log.error({ err: error, store: name }, 'the stores cannot be written to state.dir');
+      return { ok: false, why: 'unavailable' };
+    }
+  }
+
+  #state() {
+    const stores: Record<string, readonly Row[]> = {};
+    for (const store of this.#replica.stores) stores[store.name] = [...store.rows()];
+    return { revision: this.#revision, stores };
+  }
+}
