@@ -167,6 +167,7 @@ function createHub(
     fanout: transport,
     verifier,
     clock,
+    ticks: () => performance.now(),
     defer: setImmediate,
     tally,
     log,

@@ -2,174 +2,198 @@ import type { Delivery } from './delivery.ts';
 import { encodeEvents } from './encode.ts';
 import type { RoomEvent } from './event.ts';
 import type { Membership } from './membership.ts';
-import type { Bus, Clock, Defer, Fault, ReplayPage } from './ports.ts';
+import type { Bus, Defer, Fault, ReplayPage, Ticks } from './ports.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
 /** One replay frame: small enough that the buffer check between two of them means something. */
-const CHUNK_BYTES = 32 * 1024;
-const CHUNK_EVENTS = 64;
-/** A page asked from the bus at once. */
-export const REPLAY_PAGE = { count: 512, maxBytes: 512 * 1024 } as const;
-/** What all catch-ups together may take of one turn of the loop: replay must not delay live traffic. */
-const TURN_MS = 5;
+export const REPLAY_PAGE = { count: 64, maxBytes: 32 * 1024 } as const;
+/**
+ * What all catch-ups together may take of one turn of the loop: replay must not delay live traffic. One page more
+ * than this is what a turn can come to, and all of it has to stay within 5 ms.
+ */
+const TURN_MS = 4;
+/** What of it those may take that begin in the turn; the rest is for those that began before. */
+const BEGIN_MS = 2;
 
 export interface CatchUpParts {
   readonly bus: Bus;
   readonly delivery: Delivery;
   readonly limits: Limits;
-  readonly clock: Clock;
+  readonly ticks: Ticks;
   readonly defer: Defer;
   readonly tally: Tally;
 }
 
 /** A member on its way from a position in the past to native delivery. */
-class CatchUp {
+interface CatchUp {
   readonly member: Membership;
   epoch: string;
   /** The last position sent. */
   cursor: number;
-  page: readonly RoomEvent[];
-  /** Next event of the page. */
-  next = 0;
-  /** Events that the bus had beyond the page. */
-  remaining: number;
-  waiting = false;
-
-  constructor(member: Membership, page: ReplayPage, cursor: number) {
-    this.member = member;
-    this.epoch = page.epoch;
-    this.cursor = cursor;
-    this.page = page.events;
-    this.remaining = page.remaining;
-  }
+  /** Whether it waits for its socket to send what was given to it. */
+  parked: boolean;
 }
 
+/** Work for a turn of the loop. true: there is more to do in a later one. */
+type Job = () => boolean;
+
 /**
- * Replays and hands over to native delivery, many at once: each gets a chunk in turn, as long as its socket
+ * Replays and hands over to native delivery, many at once: each gets a page in turn, as long as its socket
  * takes the bytes. The hand-over is one synchronous step (bus has nothing newer, gathered events flushed,
  * topic subscribed), so that nothing is lost and nothing comes twice.
  */
 export class CatchUps {
   readonly #parts: CatchUpParts;
-  #ready: CatchUp[] = [];
-  readonly #parked = new Map<Membership, CatchUp>();
+  readonly #active = new Map<Membership, CatchUp>();
+  #ready: Job[] = [];
   #scheduled = false;
+  /** Milliseconds of this turn of the loop that catch-ups have taken. */
+  #spent = 0;
+  #measuring = false;
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
   }
 
-  /** Sends the first page now as far as the socket takes it; most resumes end within this call. */
+  /**
+   * Runs the beginning of a replay: at once, or in a later turn when others have begun enough in this one. When
+   * thousands come back at once, none of it may hold the loop up.
+   */
+  begin(task: () => void): void {
+    if (this.#mayBegin()) this.#measured(task);
+    else
+      this.#enqueue(() => {
+        task();
+        return false;
+      });
+  }
+
+  /** Sends the first page now, if the socket takes it; most resumes end within this call. */
   start(member: Membership, page: ReplayPage, from: number): void {
-    const catchUp = new CatchUp(member, page, from);
-    if (!this.#step(catchUp)) this.#again(catchUp);
+    const catchUp = this.#add(member, page.epoch, from);
+    // A page that cannot be sent now is asked for again: held, thousands of them would be a second copy of the rooms.
+    if (!this.#mayBegin()) return this.#again(catchUp);
+    this.#measured(() => {
+      if (!this.#hasRoom(catchUp)) catchUp.parked = true;
+      else if (this.#deliver(catchUp, page, false)) this.#again(catchUp);
+    });
   }
 
   /** Serves a member that has left its topic from what is kept, starting when its socket has room again. */
   resume(member: Membership): void {
-    const { epoch, last } = member.room;
-    const nothing: ReplayPage = { ok: true, epoch, recovered: 'full', events: [], remaining: 0 };
-    this.#parked.set(member, new CatchUp(member, nothing, last));
+    this.#add(member, member.room.epoch, member.room.last).parked = true;
   }
 
   /** The socket of these members has sent some of what was waiting. */
   drained(members: Iterable<Membership>): void {
-    if (this.#parked.size === 0) return;
+    if (this.#active.size === 0) return;
     for (const member of members) {
-      const catchUp = this.#parked.get(member);
-      if (catchUp !== undefined && this.#hasRoom(catchUp)) this.#again(catchUp);
+      const catchUp = this.#active.get(member);
+      if (catchUp?.parked === true && this.#hasRoom(catchUp)) this.#again(catchUp);
     }
   }
 
-  /** The member has left; what it was owed is forgotten. */
+  /** The member has left, or has caught up. */
   stop(member: Membership): void {
-    this.#parked.delete(member);
+    this.#active.delete(member);
+    this.#parts.tally.catchUps = this.#active.size;
+  }
+
+  #add(member: Membership, epoch: string, cursor: number): CatchUp {
+    const catchUp = { member, epoch, cursor, parked: false };
+    this.#active.set(member, catchUp);
+    this.#parts.tally.catchUps = this.#active.size;
+    return catchUp;
+  }
+
+  #mayBegin(): boolean {
+    return this.#spent < BEGIN_MS;
   }
 
   #again(catchUp: CatchUp): void {
-    this.#parked.delete(catchUp.member);
-    this.#ready.push(catchUp);
+    catchUp.parked = false;
+    this.#enqueue(() => this.#step(catchUp));
+  }
+
+  #enqueue(job: Job): void {
+    this.#ready.push(job);
+    this.#schedule();
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#parts.defer(() => this.#turn());
   }
 
+  #measured(task: () => void): void {
+    if (this.#measuring) return task();
+    const { ticks } = this.#parts;
+    const from = ticks();
+    this.#measuring = true;
+    try {
+      task();
+    } finally {
+      this.#measuring = false;
+      this.#spent += ticks() - from;
+      this.#schedule();
+    }
+  }
+
   #turn(): void {
-    const { clock, defer } = this.#parts;
-    const until = clock.now() + TURN_MS;
+    const { ticks, tally } = this.#parts;
+    this.#measured(() => this.#serve(ticks() + TURN_MS - this.#spent));
+    tally.catchUpTurn.observe(this.#spent);
+    this.#spent = 0;
+    this.#scheduled = false;
+    if (this.#ready.length > 0) this.#schedule();
+  }
+
+  #serve(until: number): void {
+    const { ticks } = this.#parts;
     const round = this.#ready;
     this.#ready = [];
     let at = 0;
-    while (at < round.length && clock.now() < until) {
-      const catchUp = round[at++] as CatchUp;
-      if (!this.#step(catchUp)) this.#ready.push(catchUp);
+    while (at < round.length && ticks() < until) {
+      const job = round[at++] as Job;
+      if (job()) this.#ready.push(job);
     }
     // Those that had no turn go first the next time.
     this.#ready = round.slice(at).concat(this.#ready);
-    this.#scheduled = this.#ready.length > 0;
-    if (this.#scheduled) defer(() => this.#turn());
   }
 
   #hasRoom(catchUp: CatchUp): boolean {
     return catchUp.member.connection.buffered() < this.#parts.limits.catchUpBytes;
   }
 
-  /** Sends one chunk. true: nothing more to do now, because it is finished, parked or waits for the bus. */
+  /** Asks for the next page and sends it. true: there is more to do now. */
   #step(catchUp: CatchUp): boolean {
-    if (catchUp.member.left || catchUp.waiting) return true;
+    const { member } = catchUp;
+    if (this.#active.get(member) !== catchUp) return false;
     if (!this.#hasRoom(catchUp)) {
-      this.#parked.set(catchUp.member, catchUp);
-      return true;
+      catchUp.parked = true;
+      return false;
     }
-    if (catchUp.next < catchUp.page.length) {
-      this.#sendChunk(catchUp);
-      return catchUp.next >= catchUp.page.length && this.#turnPage(catchUp);
-    }
-    return this.#turnPage(catchUp);
-  }
-
-  #sendChunk(catchUp: CatchUp): void {
-    const { page, member } = catchUp;
-    let to = catchUp.next;
-    let bytes = 0;
-    while (to < page.length && to - catchUp.next < CHUNK_EVENTS && bytes < CHUNK_BYTES) {
-      bytes += (page[to] as RoomEvent).json.length;
-      to++;
-    }
-    const events = page.slice(catchUp.next, to);
-    const data = encodeEvents(events, member.connection.encoding);
-    if (!member.connection.send(data)) return;
-    this.#parts.tally.replayed += events.length;
-    this.#parts.tally.bytesOut += data.length;
-    catchUp.cursor = (events[events.length - 1] as RoomEvent).seq;
-    catchUp.next = to;
-  }
-
-  /** Asks for what follows the page just sent. true: finished, or waiting for an answer of the bus. */
-  #turnPage(catchUp: CatchUp): boolean {
-    const { room } = catchUp.member;
-    if (catchUp.remaining === 0 && catchUp.cursor === room.last) return this.#handOver(catchUp);
     let atOnce = true;
-    let settled = true;
-    catchUp.waiting = true;
-    this.#parts.bus.replay(room.ref, { epoch: catchUp.epoch, seq: catchUp.cursor }, REPLAY_PAGE, (result) => {
-      catchUp.waiting = false;
-      const finished = this.#turned(catchUp, result, atOnce);
-      if (atOnce) settled = finished;
-      else if (!finished) this.#again(catchUp);
+    let more = false;
+    const since = { epoch: catchUp.epoch, seq: catchUp.cursor };
+    this.#parts.bus.replay(member.room.ref, since, REPLAY_PAGE, (result) => {
+      const goesOn = this.#answered(catchUp, result, atOnce);
+      if (atOnce) more = goesOn;
+      else if (goesOn) this.#again(catchUp);
     });
     atOnce = false;
-    return settled;
+    return more;
   }
 
-  /** Takes the bus's answer. true: the member is served natively again, or gone. */
-  #turned(catchUp: CatchUp, result: ReplayPage | Fault, atOnce: boolean): boolean {
+  /** Takes the bus's answer. true: there is more to do. */
+  #answered(catchUp: CatchUp, result: ReplayPage | Fault, atOnce: boolean): boolean {
     const { member } = catchUp;
-    if (member.left) return true;
+    if (this.#active.get(member) !== catchUp) return false;
     if (!result.ok) {
       member.evicted(result);
-      return true;
+      return false;
     }
     if (result.gap !== undefined) {
       const { from, to, reason } = result.gap;
@@ -178,22 +202,39 @@ export class CatchUps {
       catchUp.cursor = to;
     }
     catchUp.epoch = result.epoch;
-    catchUp.page = result.events;
-    catchUp.next = 0;
-    catchUp.remaining = result.remaining;
-    // Only an answer out of memory is about this very moment. The position may be beyond the room's: in a room that
-    // has been silent for longer than its retention, nodes can know different positions with nothing between them.
-    const atHead = atOnce && result.events.length === 0 && result.remaining === 0;
-    return atHead && this.#handOver(catchUp);
+    return this.#deliver(catchUp, result, atOnce);
   }
 
-  #handOver(catchUp: CatchUp): boolean {
-    const { member } = catchUp;
+  /**
+   * Sends the page, and hands over when it was the last. true: there is more to do. Only an answer out of memory
+   * (`atOnce`) is about this very moment. The cursor may be beyond the room's position then: in a room that has been
+   * silent for longer than its retention, nodes can know different positions with nothing between them.
+   */
+  #deliver(catchUp: CatchUp, { events, remaining }: ReplayPage, atOnce: boolean): boolean {
+    if (events.length > 0 && !this.#send(catchUp, events)) return true;
+    if (remaining > 0 || (!atOnce && catchUp.cursor !== catchUp.member.room.last)) return true;
+    this.#handOver(catchUp.member);
+    return false;
+  }
+
+  #send(catchUp: CatchUp, events: readonly RoomEvent[]): boolean {
+    const { connection } = catchUp.member;
+    const data = encodeEvents(events, connection.encoding);
+    if (!connection.send(data)) return false;
+    const { tally } = this.#parts;
+    tally.replayed += events.length;
+    tally.catchUpBytes += data.length;
+    tally.bytesOut += data.length;
+    catchUp.cursor = (events[events.length - 1] as RoomEvent).seq;
+    return true;
+  }
+
+  #handOver(member: Membership): void {
     const { room } = member;
+    this.stop(member);
     this.#parts.delivery.flushRoom(room);
     room.attach(member);
     member.owner.send({ type: 'caught_up', room: room.ref.name, seq: room.last });
     member.releaseAcks();
-    return true;
   }
 }

@@ -117,7 +117,7 @@ export class Delivery implements RoomHost {
   /** Publish-to-deliver, seen at the oldest event of the batch. */
   #observe(events: readonly RoomEvent[]): void {
     const oldest = events[0] as RoomEvent;
-    this.#tally.delivered(Math.max(0, this.#clock.now() - oldest.ts));
+    this.#tally.delivery.observe(Math.max(0, this.#clock.now() - oldest.ts));
   }
 
   /** events[start, end) as as few frames as the frame bounds allow. */

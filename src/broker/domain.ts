@@ -1,7 +1,7 @@
 import { CatchUps } from './catchup.ts';
 import { Delivery } from './delivery.ts';
 import { PresenceNotices } from './notices.ts';
-import type { Bus, Clock, Cursors, Defer, Fanout, Log, TokenVerifier } from './ports.ts';
+import type { Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
 import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
@@ -17,6 +17,7 @@ export interface DomainParts {
   readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
   readonly clock: Clock;
+  readonly ticks: Ticks;
   readonly defer: Defer;
   readonly tally: Tally;
   readonly log: Log;
@@ -40,15 +41,16 @@ export interface Domain {
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
-  const { bus, fanout, clock, defer, limits, tally } = parts;
+  const { bus, fanout, clock, ticks, defer, limits, tally } = parts;
   const delivery = new Delivery(fanout, defer, clock, tally);
-  const catchUps = new CatchUps({ bus, delivery, limits, clock, defer, tally });
+  const catchUps = new CatchUps({ bus, delivery, limits, ticks, defer, tally });
   const slow = new SlowReaders({
     sessions,
     limits,
     keeps: (room) => bus.keeps(room),
     delivery,
     catchUps,
+    ticks,
     tally,
   });
   delivery.whenPublished((bytes) => slow.published(bytes));

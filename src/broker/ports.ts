@@ -12,6 +12,9 @@ export interface Clock {
   now(): number;
 }
 
+/** Monotonic milliseconds with fractions, from any origin: what a turn of the loop has taken. */
+export type Ticks = () => number;
+
 /** Runs tasks once each after the I/O callbacks of this turn of the loop, outside every message handler. */
 export type Defer = (task: () => void) => void;
 

@@ -157,7 +157,7 @@ export class Session implements Owner, Answerable {
   }
 
   endSlow(): void {
-    this.#domain.tally.slowConsumers++;
+    this.#domain.tally.slowConsumer('closed');
     this.end('slow_consumer', 'reads too slowly: resume from the last position');
   }
 

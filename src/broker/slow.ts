@@ -4,7 +4,7 @@ import type { Delivery } from './delivery.ts';
 import { encodeEvent } from './encode.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
-import type { Connection, RoomRef } from './ports.ts';
+import type { Connection, RoomRef, Ticks } from './ports.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
@@ -23,6 +23,7 @@ export interface SlowReaderParts {
   readonly keeps: (room: RoomRef) => boolean;
   readonly delivery: Delivery;
   readonly catchUps: CatchUps;
+  readonly ticks: Ticks;
   readonly tally: Tally;
 }
 
@@ -51,13 +52,19 @@ export class SlowReaders {
 
   /** So many bytes have been published to topics: looks at as many sessions as that makes due. */
   published(bytes: number): void {
-    const { sessions } = this.#parts;
+    const { sessions, ticks, tally } = this.#parts;
     this.#due = Math.min(sessions.size, this.#due + (bytes * sessions.size) / this.#bytesPerRound);
-    for (; this.#due >= 1; this.#due--) {
-      const session = this.#next();
-      if (session === undefined) return;
-      if (session.connection.buffered() > this.#parts.limits.bufferedSoftBytes) this.#demote(session);
-    }
+    if (this.#due < 1) return;
+    const from = ticks();
+    for (; this.#due >= 1; this.#due--) this.#look();
+    tally.slowLookMs += ticks() - from;
+  }
+
+  #look(): void {
+    const session = this.#next();
+    if (session === undefined) return;
+    this.#parts.tally.slowLooks++;
+    if (session.connection.buffered() > this.#parts.limits.bufferedSoftBytes) this.#demote(session);
   }
 
   /** The session's socket has sent some of what was waiting. */
@@ -87,7 +94,7 @@ export class SlowReaders {
     const native = [...session.rooms.values()].filter((member) => member.native);
     if (native.length === 0) return;
     if (native.some((member) => member.overflow === 'close')) return session.endSlow();
-    this.#parts.tally.slowConsumers++;
+    this.#parts.tally.slowConsumer('demoted');
     for (const member of native) this.#leaveTopic(member);
   }
 

@@ -22,8 +22,39 @@ export type UpgradeOutcome =
 
 export type ClosedBy = CloseReason | 'normal' | 'going_away' | 'abnormal' | 'too_big' | 'other';
 
+/**
+ * What became of a connection that reads too slowly. demoted: left native delivery and is served by its overflow;
+ * closed: ended with 4102, by its overflow or for the acks held for it; dropped: ended with 4102, bytes were lost.
+ */
+export const SLOW_OUTCOMES = ['demoted', 'closed', 'dropped'] as const;
+export type SlowOutcome = (typeof SLOW_OUTCOMES)[number];
+
 /** Upper bounds of the publish-to-deliver histogram, in milliseconds. */
-export const DELIVERY_BOUNDS_MS = [0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500] as const;
+const DELIVERY_BOUNDS_MS = [0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500];
+/** Catch-ups may take 5 ms of a turn: around that the bounds are narrow. */
+const CATCH_UP_BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 25, 100];
+
+/** Milliseconds, counted by upper bounds. */
+export class Histogram {
+  readonly boundsMs: readonly number[];
+  /** Per bucket, not cumulative; the last is beyond all bounds. */
+  readonly counts: Float64Array;
+  sumMs = 0;
+  maxMs = 0;
+
+  constructor(boundsMs: readonly number[]) {
+    this.boundsMs = boundsMs;
+    this.counts = new Float64Array(boundsMs.length + 1);
+  }
+
+  observe(ms: number): void {
+    let at = 0;
+    while (at < this.boundsMs.length && ms > (this.boundsMs[at] as number)) at++;
+    this.counts[at] = (this.counts[at] as number) + 1;
+    this.sumMs += ms;
+    if (ms > this.maxMs) this.maxMs = ms;
+  }
+}
 
 export class Tally {
   connections = 0;
@@ -42,13 +73,22 @@ export class Tally {
   replayed = 0;
   /** Frames that waited for a later turn, because their connection had used up its turn. */
   deferred = 0;
-  slowConsumers = 0;
+  /** Members on their way from a position in the past to native delivery. */
+  catchUps = 0;
+  /** Bytes of the replayed events. */
+  catchUpBytes = 0;
+  /** Sessions whose backlog the rolling sweep has looked at, and the time that took. */
+  slowLooks = 0;
+  slowLookMs = 0;
+  readonly slow = new Map<SlowOutcome, number>();
   readonly upgrades = new Map<UpgradeOutcome, number>();
   readonly closes = new Map<ClosedBy, number>();
   readonly errors = new Map<ErrorCode, number>();
   readonly gaps = new Map<string, number>();
-  readonly deliveryCounts = new Float64Array(DELIVERY_BOUNDS_MS.length + 1);
-  deliverySumMs = 0;
+  /** From the bus accepting an event to its bytes being handed to the sockets. */
+  readonly delivery = new Histogram(DELIVERY_BOUNDS_MS);
+  /** What all catch-ups together took of one turn of the loop, of the turns in which they had any. */
+  readonly catchUpTurn = new Histogram(CATCH_UP_BOUNDS_MS);
 
   upgrade(outcome: UpgradeOutcome): void {
     bump(this.upgrades, outcome);
@@ -66,12 +106,8 @@ export class Tally {
     bump(this.gaps, reason);
   }
 
-  /** Milliseconds from the bus accepting an event to its bytes being handed to the sockets. */
-  delivered(ms: number): void {
-    let at = 0;
-    while (at < DELIVERY_BOUNDS_MS.length && ms > (DELIVERY_BOUNDS_MS[at] as number)) at++;
-    this.deliveryCounts[at] = (this.deliveryCounts[at] as number) + 1;
-    this.deliverySumMs += ms;
+  slowConsumer(outcome: SlowOutcome): void {
+    bump(this.slow, outcome);
   }
 }
 

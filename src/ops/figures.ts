@@ -25,6 +25,13 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
     history_evicted_rooms: counter(
       'Rooms whose kept events were dropped early, to stay inside the memory limit.',
     ),
+    replays_memory: counter('Pages of replay that memory held.'),
+    replays_store: counter('Pages of replay that began a read of the store.'),
+    replays_shared: counter('Pages of replay that waited for the read of another.'),
+    histories_memory: counter('Requests for history that memory answered.'),
+    histories_store: counter('Requests for history that began a read of the store.'),
+    histories_shared: counter('Requests for history that waited for the read of another.'),
+    store_pages: counter('Batches of events asked from the stream, for replay, history and holes.'),
     history_loads: counter('Reads of history from the stream, because memory did not hold it.'),
     inflight: gauge('Publishes sent to the stream and not answered yet.'),
     queued: gauge('Publishes waiting to be sent to the stream.'),

@@ -1,9 +1,15 @@
 import type { Bus, BusHealth } from '../broker/ports.ts';
-import { type ClosedBy, DELIVERY_BOUNDS_MS, type Tally, type UpgradeOutcome } from '../broker/tally.ts';
+import {
+  type ClosedBy,
+  type Histogram,
+  SLOW_OUTCOMES,
+  type Tally,
+  type UpgradeOutcome,
+} from '../broker/tally.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
 import { figureOf, metricOf } from './figures.ts';
-import { Instruments } from './instruments.ts';
+import { type HistogramReading, Instruments } from './instruments.ts';
 import { LoopLagMeter } from './loop.ts';
 import {
   cpuSeconds,
@@ -36,6 +42,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   const gc = new GcMeter();
   describeConnections(instruments, source.tally);
   describeTraffic(instruments, source.tally);
+  describeSlow(instruments, source.tally);
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
@@ -88,11 +95,43 @@ function describeConnections(instruments: Instruments, tally: Tally): void {
     'reason',
     () => overClosedSet([...CLOSED_BY, 'other'], tally.closes),
   );
-  instruments.counter(
+}
+
+/** Readers that are behind: how many there are, what becomes of them, what they cost. */
+function describeSlow(instruments: Instruments, tally: Tally): void {
+  instruments.counters(
     'slow_consumers_total',
-    'Times a connection left native delivery, because more than limits.bufferedSoftBytes was waiting for it.',
-    () => tally.slowConsumers,
+    'Connections over limits.bufferedSoftBytes. demoted: off native delivery; closed, dropped: ended with 4102.',
+    'reason',
+    () => overClosedSet(SLOW_OUTCOMES, tally.slow),
   );
+  instruments.counter(
+    'slow_looks_total',
+    'Looks at the backlog of a connection, by the rolling sweep for slow readers.',
+    () => tally.slowLooks,
+  );
+  instruments.counter('slow_look_seconds_total', 'Time that the sweep for slow readers took.', () => {
+    return tally.slowLookMs / 1000;
+  });
+  instruments.gauge('catch_ups', 'Members that are being replayed events now.', () => tally.catchUps);
+  instruments.counter('catch_up_bytes_total', 'Bytes of replayed events.', () => tally.catchUpBytes);
+  describeHistogram(
+    instruments,
+    'catch_up_turn_seconds',
+    'What all catch-ups together took of one turn of the event loop.',
+    tally.catchUpTurn,
+  );
+  instruments.gauge(
+    'catch_up_turn_longest_seconds',
+    'The most that all catch-ups together ever took of one turn of the event loop.',
+    () => tally.catchUpTurn.maxMs / 1000,
+  );
+}
+
+function describeHistogram(instruments: Instruments, name: string, help: string, histogram: Histogram): void {
+  const read = (): HistogramReading => ({ counts: histogram.counts, sum: histogram.sumMs / 1000 });
+  const bounds = histogram.boundsMs.map((ms) => ms / 1000);
+  instruments.histogram(name, help, bounds, read);
 }
 
 function describeTraffic(instruments: Instruments, tally: Tally): void {
@@ -113,11 +152,11 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   instruments.counters('gaps_total', 'Gap frames sent, by reason.', 'reason', () =>
     overClosedSet([...GAP_REASONS, 'other'], tally.gaps),
   );
-  instruments.histogram(
+  describeHistogram(
+    instruments,
     'publish_deliver_seconds',
     'From the bus accepting an event to its bytes being handed to the sockets of this node.',
-    DELIVERY_BOUNDS_MS.map((ms) => ms / 1000),
-    () => ({ counts: tally.deliveryCounts, sum: tally.deliverySumMs / 1000 }),
+    tally.delivery,
   );
 }
 

@@ -173,7 +173,7 @@ export class Transport implements Fanout {
    */
   #dropped({ connection }: SocketData): void {
     if (!connection.markLost()) return;
-    this.#parts.tally.slowConsumers++;
+    this.#parts.tally.slowConsumer('dropped');
     this.#parts.defer(() => connection.end(4102, 'reads too slowly: resume from the last position'));
   }
 }

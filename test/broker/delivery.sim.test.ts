@@ -116,7 +116,7 @@ test('every session sees each room in its one order, with every hole named', () 
       scenario.rest();
       check(scenario);
       const { tally } = scenario.node;
-      met.slow += tally.slowConsumers;
+      met.slow += tally.slow.get('demoted') ?? 0;
       met.backpressure += tally.gaps.get('backpressure') ?? 0;
       met.retention += tally.gaps.get('retention') ?? 0;
       met.replayed += tally.replayed;

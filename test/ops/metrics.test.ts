@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { test } from 'node:test';
 import type { BusHealth } from '../../src/broker/ports.ts';
-import { DELIVERY_BOUNDS_MS, Tally } from '../../src/broker/tally.ts';
+import { SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../../src/protocol/codes.ts';
 import { type Family, parseExposition } from './exposition.ts';
@@ -47,10 +47,12 @@ test('every plain count of the tally is exposed with its value', async () => {
     duplicates: 'duplicates_total',
     replayed: 'replayed_total',
     deferred: 'deferred_total',
-    slowConsumers: 'slow_consumers_total',
+    catchUps: 'catch_ups',
+    catchUpBytes: 'catch_up_bytes_total',
+    slowLooks: 'slow_looks_total',
   } as const;
   const numbers = Object.keys(t).filter(
-    (key) => typeof t[key as keyof Tally] === 'number' && key !== 'deliverySumMs',
+    (key) => typeof t[key as keyof Tally] === 'number' && key !== 'slowLookMs',
   );
   assert.deepEqual(
     numbers.sort(),
@@ -75,6 +77,7 @@ test('labelled counts are exposed by label, the others of the closed set as 0', 
   t.close('slow_consumer');
   t.error('bad_room');
   t.gap('backpressure');
+  t.slowConsumer('demoted');
   const value = await scrape(t);
   assert.equal(value('upgrades_total{outcome="accepted"}'), 2);
   assert.equal(value('upgrades_total{outcome="bad_origin"}'), 1);
@@ -84,6 +87,8 @@ test('labelled counts are exposed by label, the others of the closed set as 0', 
   assert.equal(value('closes_total{reason="drain"}'), 0);
   assert.equal(value('errors_total{code="bad_room"}'), 1);
   assert.equal(value('gaps_total{reason="backpressure"}'), 1);
+  assert.equal(value('slow_consumers_total{reason="demoted"}'), 1);
+  assert.equal(value('slow_consumers_total{reason="dropped"}'), 0);
 });
 
 test('a second scrape gives the counts of then, not a sum of both', async () => {
@@ -91,7 +96,7 @@ test('a second scrape gives the counts of then, not a sum of both', async () => 
   const metrics = createMetrics({ tally: t, bus: { kind: 'embedded', health: () => UP }, version: '1.2.3' });
   t.messagesIn = 5;
   t.error('internal');
-  t.delivered(1);
+  t.delivery.observe(1);
   await metrics.text();
   t.messagesIn = 6;
   const again = parseExposition(await metrics.text());
@@ -109,7 +114,7 @@ test('a second scrape gives the counts of then, not a sum of both', async () => 
 
 test('publish to deliver is a cumulative histogram in seconds', async () => {
   const t = new Tally();
-  for (const ms of [0.1, 0.25, 0.3, 4, 4000]) t.delivered(ms);
+  for (const ms of [0.1, 0.25, 0.3, 4, 4000]) t.delivery.observe(ms);
   const family = (await families(t)).get('carillon_publish_deliver_seconds');
   assert.equal(family?.type, 'histogram');
   const of = (suffix: string): number | undefined =>
@@ -124,7 +129,7 @@ test('publish to deliver is a cumulative histogram in seconds', async () => {
   assert.ok(Math.abs((of('_sum') ?? 0) - 4.00465) < 1e-9);
   assert.equal(
     [...(family?.samples.keys() ?? [])].filter((key) => key.includes('_bucket')).length,
-    DELIVERY_BOUNDS_MS.length + 1,
+    new Tally().delivery.boundsMs.length + 1,
   );
 });
 
@@ -161,16 +166,19 @@ test('the figures of the bus carry its kind, and one that appears later is added
   assert.equal(second.get('carillon_bus_state')?.samples.get('carillon_bus_state{bus="nats"}'), 0);
 });
 
+const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.boundsMs];
+
 const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
   outcome:
     /^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|overloaded|draining|timeout|aborted|internal)$/,
   reason: [
     ...Object.keys(CLOSE_CODES),
     ...['normal', 'going_away', 'abnormal', 'too_big', 'other', 'backpressure', 'bus', 'retention', 'epoch'],
+    ...SLOW_OUTCOMES,
   ],
   code: Object.keys(ERROR_CODES),
   bus: ['embedded', 'nats'],
-  le: [...DELIVERY_BOUNDS_MS.map((ms) => String(ms / 1000)), '+Inf'],
+  le: [...BOUNDS_MS.map((ms) => String(ms / 1000)), '+Inf'],
   version: ['1.2.3', process.version],
   mode: ['user', 'system'],
   kind: ['resident', 'heap_used', 'heap_total', 'external', 'minor', 'major', 'incremental', 'weakcb'],
@@ -247,7 +255,7 @@ test('a scrape without a free descriptor still answers', { skip: process.platfor
   const script = `
     import { openSync } from 'node:fs';
     import { createMetrics } from ${module('ops/metrics.ts')};
-    import { Tally } from ${module('broker/tally.ts')};
+    import { SLOW_OUTCOMES, Tally } from ${module('broker/tally.ts')};
     const bus = { kind: 'embedded', health: () => ({ state: 'up', detail: '', figures: {} }) };
     const metrics = createMetrics({ tally: new Tally(), bus, version: 'x' });
     await metrics.text();

@@ -111,6 +111,8 @@ export interface SimOptions {
   readonly limits?: Partial<Limits>;
   readonly history?: { readonly count: number; readonly bytes: number; readonly ageMs: number };
   readonly bus?: (clock: Clock) => Bus;
+  /** Absent: the clock, which stands still within a turn. */
+  readonly ticks?: () => number;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -146,6 +148,7 @@ export class SimNode {
       fanout: this.#fanout(),
       verifier: NO_TOKENS,
       clock,
+      ticks: options.ticks ?? (() => this.now),
       defer: (task) => void this.#deferred.push(task),
       tally: this.tally,
       log: QUIET,

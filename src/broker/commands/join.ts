@@ -96,19 +96,29 @@ function joinSince(
   member: Membership,
   since: NonNullable<JoinFrame['since']>,
 ): void {
-  const { room } = member;
-  domain.bus.replay(room.ref, since, REPLAY_PAGE, (page) => {
+  domain.catchUps.begin(() => {
     if (member.left) return;
-    if (!page.ok) {
+    domain.bus.replay(member.room.ref, since, REPLAY_PAGE, (page) => {
+      if (member.left) return;
+      if (page.ok) return joinedSince(session, frame, domain, member, since, page);
       session.drop(member);
       session.refuse(frame, page);
-      return;
-    }
-    const recovered = 'last' in since ? 'fresh' : page.recovered;
-    session.send(joined(frame, domain, member, recovered, page.events.length + page.remaining));
-    if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
-    domain.catchUps.start(member, page, positionBefore(page, since, room.last));
+    });
   });
+}
+
+function joinedSince(
+  session: Session,
+  frame: JoinFrame,
+  domain: Domain,
+  member: Membership,
+  since: NonNullable<JoinFrame['since']>,
+  page: ReplayPage,
+): void {
+  const recovered = 'last' in since ? 'fresh' : page.recovered;
+  session.send(joined(frame, domain, member, recovered, page.events.length + page.remaining));
+  if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
+  domain.catchUps.start(member, page, positionBefore(page, since, member.room.last));
 }
 
 /** Where a catch-up stands before the first event of the page. */

@@ -63,6 +63,8 @@ export class MemoryBus implements Bus {
   readonly #dedupe: DedupeWindow;
   #seq = 0;
   #open = 0;
+  #replays = 0;
+  #histories = 0;
   #state: 'open' | 'draining' | 'closed' = 'open';
   #timer: NodeJS.Timeout | undefined;
   /** Evictions at the last sweep, and whether the log has been told that there are any. */
@@ -139,10 +141,12 @@ export class MemoryBus implements Bus {
   }
 
   replay(ref: RoomRef, since: ReplaySince, page: Page, done: (result: ReplayPage | Fault) => void): void {
+    this.#replays++;
     done(this.#state === 'closed' ? CLOSED : replayAnswer(this.#view(ref), this.#epoch, since, page));
   }
 
   history(ref: RoomRef, query: HistoryQuery, done: (result: HistoryPage | Fault) => void): void {
+    this.#histories++;
     done(this.#state === 'closed' ? CLOSED : historyAnswer(this.#view(ref), this.#epoch, query));
   }
 
@@ -160,6 +164,8 @@ export class MemoryBus implements Bus {
         history_events: this.#rooms.ledger.events,
         history_bytes: this.#rooms.ledger.bytes,
         history_evicted: this.#rooms.evicted,
+        replays_memory: this.#replays,
+        histories_memory: this.#histories,
         dedupe_entries: this.#dedupe.size,
         dedupe_evicted: this.#dedupe.evicted,
       },

@@ -65,7 +65,7 @@ process.on('message', () => {
     connections: tally.connections,
     messagesIn: tally.messagesIn,
     deferred: tally.deferred,
-    slowConsumers: tally.slowConsumers,
+    dropped: tally.slow.get('dropped') ?? 0,
     closes,
     upgrades: Object.fromEntries(tally.upgrades),
     failures,

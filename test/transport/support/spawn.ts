@@ -19,7 +19,7 @@ export interface Counts {
   readonly connections: number;
   readonly messagesIn: number;
   readonly deferred: number;
-  readonly slowConsumers: number;
+  readonly dropped: number;
   /** By the code that the session was told. */
   readonly closes: Readonly<Record<string, number>>;
   readonly upgrades: Readonly<Record<string, number>>;
