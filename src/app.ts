@@ -4,6 +4,7 @@ import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { createTickets } from './auth/tickets.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { Hub } from './broker/hub.ts';
+import { Policies } from './broker/limits/policy.ts';
 import type { Bus, Clock, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
@@ -60,6 +61,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
       const listen = await transport.listen(
         (connection, identity, resumes) => hub.connect(connection, identity, resumes),
         (ticket) => hub.openTicket(ticket),
+        (identity, resumes) => hub.admit(identity, resumes),
       );
       ticking = setInterval(() => hub.tick(), 1000);
       phase = 'serving';
@@ -162,6 +164,7 @@ function createHub(
     node,
     limits: config.limits,
     policies: config.rooms,
+    tenants: new Policies(config.tenants.default, config.tenants.named),
     bus,
     cursors: new MemoryCursors(),
     fanout: transport,

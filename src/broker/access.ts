@@ -1,5 +1,6 @@
 /** What an identity may do where: claims compiled once, since a session asks at every join and publish. */
 import { compilePattern, ECHO_ROOM, inboxOf, isInbox, type RoomMatcher } from '../protocol/room.ts';
+import type { RoomRule } from './limits/policy.ts';
 import { ACTIONS, type Action, type Identity, type RoomGrant } from './ports.ts';
 
 /** A set of actions as bits. */
@@ -27,10 +28,21 @@ export function actionsOf(grant: Grant): readonly Action[] {
 /**
  * The rules, in order: a user's own inbox is received by that user whatever the claims say; anybody else's never is,
  * and may be published to where the claims allow it; `@echo` takes publishes from everyone and nothing else; all
- * else is the union of the claims whose pattern matches.
+ * else is the union of the claims whose pattern matches. What the tenant's rules allow adds to the claims; what
+ * they deny is denied, except `@echo`.
  */
-export function compileAccess(identity: Identity): Access {
-  const entries = compiled(identity.rooms);
+export function compileAccess(identity: Identity, rules: readonly RoomRule[] = []): Access {
+  if (rules.length === 0) return compileClaims(identity, compiled(identity.rooms));
+  const { allowed, denied } = compiledRules(rules);
+  const claims = compileClaims(identity, [...compiled(identity.rooms), ...allowed]);
+  const grantFor = (room: string): Grant => {
+    const granted = claims.grantFor(room);
+    return room === ECHO_ROOM ? granted : granted & ~union(denied, room);
+  };
+  return { grantFor, may: (action, room) => allows(grantFor(room), action) };
+}
+
+function compileClaims(identity: Identity, entries: readonly Entry[]): Access {
   const own = inboxOf(identity.user);
   const grantFor = (room: string): Grant => {
     const claimed = union(entries, room);
@@ -55,12 +67,35 @@ const COMPILED = new WeakMap<readonly RoomGrant[], readonly Entry[]>();
 function compiled(grants: readonly RoomGrant[]): readonly Entry[] {
   const known = COMPILED.get(grants);
   if (known !== undefined) return known;
-  const entries = grants.map(({ match, allow }) => ({
-    matches: compilePattern(match),
-    grant: allow.reduce((bits, action) => bits | BIT[action], NONE),
-  }));
+  const entries = grants.map(({ match, allow }) => entryOf(match, allow));
   COMPILED.set(grants, entries);
   return entries;
+}
+
+interface Rules {
+  readonly allowed: readonly Entry[];
+  readonly denied: readonly Entry[];
+}
+
+/** As for claims: all sessions of a tenant share the list. */
+const COMPILED_RULES = new WeakMap<readonly RoomRule[], Rules>();
+
+function compiledRules(rules: readonly RoomRule[]): Rules {
+  const known = COMPILED_RULES.get(rules);
+  if (known !== undefined) return known;
+  const made = {
+    allowed: rules.map(({ match, allow }) => entryOf(match, allow)),
+    denied: rules.map(({ match, deny }) => entryOf(match, deny)),
+  };
+  COMPILED_RULES.set(rules, made);
+  return made;
+}
+
+function entryOf(match: string, actions: readonly Action[]): Entry {
+  return {
+    matches: compilePattern(match),
+    grant: actions.reduce((bits, action) => bits | BIT[action], NONE),
+  };
 }
 
 function union(entries: readonly Entry[], room: string): Grant {

@@ -144,7 +144,12 @@ export class Delivery implements RoomHost {
     this.#fanout.publish(room.topic(encoding), data, encoding);
     this.#tally.framesOut += receivers;
     this.#tally.bytesOut += receivers * data.length;
-    this.#tally.deliveries += receivers * events.length;
+    this.#delivered(room, receivers * events.length);
+  }
+
+  #delivered(room: Room, deliveries: number): void {
+    this.#tally.deliveries += deliveries;
+    room.tenant.delivered(deliveries);
   }
 
   /** `echo: false`: everybody but the publisher gets the event, and the ack takes its place there. */
@@ -159,7 +164,7 @@ export class Delivery implements RoomHost {
       this.#fanout.publishExcept(skip.connection, room.topic(encoding), data, encoding);
       this.#tally.framesOut += receivers;
       this.#tally.bytesOut += receivers * data.length;
-      this.#tally.deliveries += receivers;
+      this.#delivered(room, receivers);
     }
     event.placed();
   }

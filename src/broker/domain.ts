@@ -1,5 +1,7 @@
 import { CatchUps } from './catchup.ts';
 import { Delivery } from './delivery.ts';
+import type { Policies } from './limits/policy.ts';
+import { Tenants } from './limits/tenants.ts';
 import { PresenceNotices } from './notices.ts';
 import type { Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
@@ -12,6 +14,7 @@ export interface DomainParts {
   readonly node: NodeIdentity;
   readonly limits: Limits;
   readonly policies: readonly RoomPolicy[];
+  readonly tenants: Policies;
   readonly bus: Bus;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
@@ -27,6 +30,7 @@ export interface DomainParts {
 export interface Domain {
   readonly node: NodeIdentity;
   readonly limits: Limits;
+  readonly tenants: Tenants;
   readonly clock: Clock;
   readonly tally: Tally;
   readonly log: Log;
@@ -57,6 +61,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
   return {
     node: parts.node,
     limits,
+    tenants: new Tenants(parts.tenants, limits.rates),
     clock,
     tally,
     log: parts.log,

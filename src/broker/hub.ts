@@ -5,6 +5,9 @@ import { decodeMsgpack } from '../protocol/msgpack.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type After, type DrainPlan, drainSessions } from './drain.ts';
+import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
+import { reconsider } from './limits/changes.ts';
+import { type Costs, costsOf } from './limits/operations.ts';
 import type { Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
 import { Seconds } from './seconds.ts';
@@ -39,6 +42,8 @@ export class Hub {
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
+  /** undefined: rates are off. */
+  readonly #costs: Costs | undefined;
   /** When tokens run out, and when tickets have to be renewed. */
   readonly #expiries: Seconds<Session>;
   readonly #renewals: Seconds<Session>;
@@ -46,6 +51,12 @@ export class Hub {
   constructor(parts: HubParts) {
     this.#domain = buildDomain(parts, this.#sessions);
     this.#tickets = parts.tickets;
+    this.#costs = parts.limits.rates ? costsOf(parts.limits.operations) : undefined;
+    const { tenants } = this.#domain;
+    tenants.policies.watch((name) => {
+      const tenant = tenants.known(name);
+      if (tenant !== undefined) reconsider(tenant, parts.defer);
+    });
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
     this.#expiries = new Seconds(parts.clock.now());
@@ -54,6 +65,11 @@ export class Hub {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** Tenants that something is known of. */
+  get tenants(): number {
+    return this.#domain.tenants.size;
   }
 
   /**
@@ -69,6 +85,15 @@ export class Hub {
     return used ? { ok: false, code: 'unauthorized', reason: 'the ticket has been used already' } : verdict;
   }
 
+  /** Why a verified client may not connect now, if so; to be asked in the turn of `connect`. */
+  admit(identity: Identity, resumes?: Resumption): ConnectRefusal | undefined {
+    const { tenants, tally } = this.#domain;
+    const replaced = resumes !== undefined && this.#sessions.has(resumes.session) ? 1 : 0;
+    const refusal = admitConnection(tenants.of(identity.tenant), identity, replaced);
+    if (refusal !== undefined) tally.refused(refusal.by);
+    return refusal;
+  }
+
   /** The session of a new connection; the first frame it gets is `server_info`. */
   connect(connection: Connection, identity: Identity, resumes?: Resumption): Peer {
     const place = resumes
@@ -77,6 +102,7 @@ export class Hub {
     this.#sessions.get(place.session)?.end('replaced', 'a newer connection of this session took over');
     const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
+    this.#arrived(session);
     this.#domain.tally.connections = this.#sessions.size;
     this.#schedule(session);
     session.send(this.#serverInfo(session, resumes && this.#resumptions.take(session.id)));
@@ -100,11 +126,20 @@ export class Hub {
     for (const session of this.#expiries.take(now)) session.end('token_expired');
     for (const session of this.#renewals.take(now)) this.#renewTicket(session);
     this.#resumptions.sweep(now);
+    this.#domain.tenants.tick(now);
   }
 
   drain(plan: Omit<DrainPlan, 'ticketOf'>, random: () => number, after: After, done: () => void): void {
     const ticketOf = (session: Session) => this.#ticketOf(session);
     drainSessions([...this.#sessions.values()], { ...plan, ticketOf }, random, after, done);
+  }
+
+  #arrived(session: Session): void {
+    const { tenant, identity } = session;
+    if (tenant.policy.onDuplicate === 'replace')
+      for (const other of tenant.users.of(identity.user))
+        other.end('replaced', 'a newer connection of the user took over');
+    tenant.arrived(identity.user, session);
   }
 
   #receive(session: Session, bytes: Uint8Array, isBinary: boolean): void {
@@ -132,6 +167,7 @@ export class Hub {
 
   #dispatch(session: Session, frame: Inbound): void {
     if (session.ended) return;
+    if (this.#costs !== undefined && !session.affords(frame, this.#costs[frame.type])) return;
     try {
       dispatch(session, frame, this.#domain, (renewed) => {
         this.#schedule(renewed);
@@ -147,6 +183,7 @@ export class Hub {
 
   #closed(session: Session, code: number): void {
     session.closed();
+    session.tenant.departed(session.identity.user, session);
     this.#expiries.delete(session);
     this.#renewals.delete(session);
     // A session taken over has a newer connection under the same id.
@@ -199,7 +236,7 @@ export class Hub {
       limits: {
         payloadBytes: limits.payloadBytes,
         batch: limits.batch,
-        roomsPerConnection: limits.roomsPerConnection,
+        roomsPerConnection: session.roomsMax,
         historyPage: limits.historyPage,
       },
       reconnect: node.reconnect,

@@ -80,12 +80,12 @@ export class PresenceNotices implements Answerable {
 
   #publish(room: Room, view: PresenceView): void {
     if (!view.changed) return;
-    const frame: PresenceUpdateFrame = {
-      type: 'presence',
-      room: room.ref.name,
-      mode: 'delta',
-      ...view.take(),
-    };
+    const { joined, left, count } = view.take();
+    const { presence } = room.tenant.policy;
+    if (presence === 'off') return;
+    const head = { type: 'presence', room: room.ref.name, count } as const;
+    const frame: PresenceUpdateFrame =
+      presence === 'full' ? { ...head, mode: 'delta', joined, left } : { ...head, mode: 'count' };
     if (view.watchersJson > 0) this.#send(room, frame, 'json');
     if (view.watchersMsgpack > 0) this.#send(room, frame, 'msgpack');
   }

@@ -25,6 +25,8 @@ export interface Fault {
   readonly reason: string;
   readonly retryAfterMs?: number;
   readonly limit?: number;
+  /** What of the limit is used. */
+  readonly used?: number;
 }
 
 // -------------------------------------------------------------------------------------------------- bus

@@ -1,6 +1,7 @@
 import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
 import type { RoomEvent } from './event.ts';
 import type { Latest } from './latest.ts';
+import type { Tenant } from './limits/tenant.ts';
 import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
 import type { PresenceView } from './presence.ts';
 
@@ -39,6 +40,8 @@ export class Room implements RoomSink {
   /** Makes the topic names: short ones, since uWebSockets.js stores each of them. */
   readonly #number: number;
   readonly #host: RoomHost;
+  /** Whose limits its deliveries count against. */
+  readonly tenant: Tenant;
   readonly members: RoomMember[] = [];
   epoch = '';
   /** The position after the last event received, flushed or not. */
@@ -54,10 +57,11 @@ export class Room implements RoomSink {
   /** The feed is closed for good: whoever comes to this object is told the same, at once. */
   #failure: Fault | undefined;
 
-  constructor(ref: RoomRef, number: number, host: RoomHost) {
+  constructor(ref: RoomRef, number: number, host: RoomHost, tenant: Tenant) {
     this.ref = ref;
     this.#number = number;
     this.#host = host;
+    this.tenant = tenant;
   }
 
   /** Runs `then` at once if the feed runs or has failed, else when it does. */

@@ -1,3 +1,4 @@
+import type { Tenant } from './limits/tenant.ts';
 import type { Bus, RoomRef } from './ports.ts';
 import { Room, type RoomHost } from './room.ts';
 import type { RoomPolicy } from './settings.ts';
@@ -41,11 +42,12 @@ export class Rooms {
   }
 
   /** The room with its feed opened or opening. */
-  enter(ref: RoomRef): Room {
+  enter(ref: RoomRef, tenant: Tenant): Room {
     const known = this.#byKey.get(ref.key);
     if (known !== undefined) return known;
-    const room = new Room(ref, ++this.#numbers, this.#host);
+    const room = new Room(ref, ++this.#numbers, this.#host, tenant);
     this.#byKey.set(ref.key, room);
+    tenant.rooms++;
     this.#tally.rooms = this.#byKey.size;
     this.#bus.open(ref, room);
     return room;
@@ -55,6 +57,7 @@ export class Rooms {
   release(room: Room): void {
     if (room.members.length > 0 || this.#byKey.get(room.ref.key) !== room) return;
     this.#byKey.delete(room.ref.key);
+    room.tenant.rooms--;
     this.#tally.rooms = this.#byKey.size;
     this.#bus.shut(room.ref);
   }

@@ -5,6 +5,9 @@ import { type Access, compileAccess } from './access.ts';
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { type Encoded, encodeFrame, joinEncoded } from './encode.ts';
+import { Allowance, overOperations } from './limits/operations.ts';
+import type { RefusalReason } from './limits/reasons.ts';
+import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
 import type { Membership, Owner } from './membership.ts';
 import type { Action, Connection, Fault, Identity, Resumption, RoomRef } from './ports.ts';
 
@@ -25,13 +28,15 @@ export interface Target {
 const TARGETS_MAX = 64;
 
 /** The protocol state of one connection. What it does with each frame stands in commands/. */
-export class Session implements Owner, Answerable {
+export class Session implements Owner, Answerable, TenantMember {
   readonly id: string;
   /** Counts the connections of the session, this one included. */
   readonly generation: number;
   readonly connection: Connection;
   readonly rooms = new Map<string, Membership>();
+  readonly tenant: Tenant;
   readonly #domain: Domain;
+  readonly #allowance = new Allowance();
   #identity: Identity;
   #access: Access;
   readonly #targets = new Map<string, Target>();
@@ -54,7 +59,8 @@ export class Session implements Owner, Answerable {
     this.connection = connection;
     this.#domain = domain;
     this.#identity = identity;
-    this.#access = compileAccess(identity);
+    this.tenant = domain.tenants.of(identity.tenant);
+    this.#access = compileAccess(identity, this.tenant.policy.rooms);
     this.#errorsLeft = domain.limits.protocolErrors;
     this.#errorsAt = domain.clock.now();
   }
@@ -63,11 +69,36 @@ export class Session implements Owner, Answerable {
     return this.#identity;
   }
 
+  /** How many rooms it may be in. */
+  get roomsMax(): number {
+    const { roomsPerConnection } = this.#domain.limits;
+    return Math.min(roomsPerConnection, this.tenant.policy.roomsPerConnection || roomsPerConnection);
+  }
+
   /** A refreshed credential: everything decided by the old one is forgotten. */
   adopt(identity: Identity): void {
     this.#identity = identity;
-    this.#access = compileAccess(identity);
+    this.#access = compileAccess(identity, this.tenant.policy.rooms);
     this.#targets.clear();
+  }
+
+  policyChanged(): void {
+    if (this.ended) return;
+    if (!this.tenant.policy.enabled) return this.end('tenant_disabled');
+    this.adopt(this.#identity);
+    this.expelForbidden('the policy of the tenant does not allow this room');
+  }
+
+  /** Leaves the rooms that are not allowed any more; `reason` is what the client is told. */
+  expelForbidden(reason: string): void {
+    for (const membership of [...this.rooms.values()])
+      if (!this.#stillAllowed(membership)) this.expel(membership, fault('forbidden', reason));
+  }
+
+  /** A member that watches who comes and goes joined on the strength of two grants. */
+  #stillAllowed({ room, watches }: Membership): boolean {
+    const { name } = room.ref;
+    return this.may('join', name) && (!watches || this.may('presence', name));
   }
 
   may(action: Action, room: string): boolean {
@@ -114,6 +145,28 @@ export class Session implements Owner, Answerable {
   refuse(request: Request, fault: Omit<Fault, 'ok'>): void {
     this.#domain.tally.error(fault.code);
     this.send(errorFrame(request, fault));
+  }
+
+  /** As `refuse`, and counted by the limit that refused. */
+  refuseLimited(request: Request, refused: Refused): void {
+    this.#domain.tally.refused(refused.by);
+    this.refuse(request, refused);
+  }
+
+  /** false: the connection has used up its points; the request is answered. */
+  affords(request: Request, cost: number): boolean {
+    const { limits, clock } = this.#domain;
+    const now = clock.now();
+    const wait = this.#allowance.take(limits.operations, cost, now);
+    if (wait === 0) return true;
+    this.refuseLimited(request, {
+      ok: false,
+      by: 'connection_rate',
+      ...overOperations(limits.operations, wait),
+    });
+    if (!this.#allowance.refused(limits.operations, now))
+      this.end('rate_limited', 'goes on sending in spite of rate_limited');
+    return false;
   }
 
   /** A frame that broke the protocol: answered, until there were too many. */
@@ -180,6 +233,7 @@ function errorFrame(request: Request, fault: Omit<Fault, 'ok'>): ErrorFrame {
     ...(request.room !== undefined && { room: request.room }),
     ...(fault.retryAfterMs !== undefined && { retryAfterMs: fault.retryAfterMs }),
     ...(fault.limit !== undefined && { limit: fault.limit }),
+    ...(fault.used !== undefined && { used: fault.used }),
   };
 }
 
@@ -191,5 +245,21 @@ export function fault(
   return { ok: false, code, reason, ...extra };
 }
 
+/** A refusal for a limit on a number of things. */
+export function full(
+  by: RefusalReason,
+  code: ErrorCode,
+  reason: string,
+  limit: number,
+  used: number,
+): Refused {
+  return { ok: false, by, code, reason, limit, used };
+}
+
 /** Of a name that matches no entry of `rooms` in the config (chat.v1, clause 2.3). */
+export const NO_PRESENCE: Refused = {
+  ...fault('forbidden', 'presence is switched off for this tenant'),
+  by: 'tenant_presence',
+};
+
 export const NO_SUCH_ROOM = fault('bad_room', 'no room pattern of this server matches');

@@ -4,6 +4,7 @@
  */
 import type { Overflow } from '../protocol/frames.ts';
 import type { RoomMatcher } from '../protocol/room.ts';
+import type { Rate } from './limits/bucket.ts';
 
 export interface HistoryPolicy {
   readonly count: number;
@@ -61,6 +62,33 @@ export interface Limits {
   readonly historyTotalBytes: number;
   readonly dedupeWindowMs: number;
   readonly dedupeEntries: number;
+  /** What each frame costs its connection. */
+  readonly operations: OperationLimits;
+  readonly address: AddressLimits;
+}
+
+/** What each frame of a client costs its connection, in points, and how many points it has. */
+export interface OperationLimits extends Rate {
+  /** Refusals for this limit that are answered per minute before close 4101. */
+  readonly refusals: number;
+  readonly costPublish: number;
+  readonly costJoin: number;
+  readonly costLeave: number;
+  readonly costHistory: number;
+  readonly costPresence: number;
+  readonly costRefresh: number;
+  readonly costSeen: number;
+  readonly costPing: number;
+}
+
+/** Per client address; of IPv6 the first 64 bits. Loopback is exempt. */
+export interface AddressLimits {
+  /** Open at once. 0: no limit. */
+  readonly connections: number;
+  /** Handshakes, whatever comes of them. */
+  readonly attempts: Rate;
+  /** Addresses remembered. */
+  readonly entries: number;
 }
 
 /** What nodes tell one another. */

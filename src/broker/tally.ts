@@ -3,6 +3,7 @@
  * ops/metrics.ts reads them only when Prometheus asks. Every label set is closed.
  */
 import { CLOSE_CODES, CLOSE_TOO_BIG, type CloseReason, type ErrorCode } from '../protocol/codes.ts';
+import type { RefusalReason } from './limits/reasons.ts';
 
 export type UpgradeOutcome =
   | 'accepted'
@@ -14,6 +15,7 @@ export type UpgradeOutcome =
   | 'token_expired'
   | 'forbidden'
   | 'too_many'
+  | 'limited'
   | 'overloaded'
   | 'draining'
   | 'timeout'
@@ -89,6 +91,10 @@ export class Tally {
   readonly delivery = new Histogram(DELIVERY_BOUNDS_MS);
   /** What all catch-ups together took of one turn of the loop, of the turns in which they had any. */
   readonly catchUpTurn = new Histogram(CATCH_UP_BOUNDS_MS);
+  /** For a limit, whatever was asked for. */
+  readonly refusals = new Map<RefusalReason, number>();
+  readonly deliveryCounts = new Float64Array(DELIVERY_BOUNDS_MS.length + 1);
+  deliverySumMs = 0;
 
   upgrade(outcome: UpgradeOutcome): void {
     bump(this.upgrades, outcome);
@@ -100,6 +106,10 @@ export class Tally {
 
   error(code: ErrorCode): void {
     bump(this.errors, code);
+  }
+
+  refused(by: RefusalReason): void {
+    bump(this.refusals, by);
   }
 
   gap(reason: string): void {

@@ -5,6 +5,7 @@ import { type Machine, type Secrets, SPARE_FILES, UNKNOWN_CONNECTIONS } from './
 import { pingSeconds } from './heartbeat.ts';
 import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
+import { buildTenants } from './tenants.ts';
 import type { Config } from './types.ts';
 
 export interface Surroundings extends Machine {
@@ -26,6 +27,7 @@ export function buildConfig(settings: Settings, { keys, token }: Secrets, around
     trustedProxies,
     rooms: settings.rooms.map(roomPolicy),
     limits: buildLimits(settings, around),
+    tenants: buildTenants(settings.tenants),
     node: defined({ ...settings.node, version: around.version, heartbeatSeconds: ping, reconnect }),
     heartbeat: { ...settings.heartbeat, pingSeconds: ping },
     reconnect,
@@ -43,7 +45,12 @@ export function buildConfig(settings: Settings, { keys, token }: Secrets, around
 
 function buildLimits(settings: Settings, { openFiles }: Machine): Limits {
   const automatic = openFiles === undefined ? UNKNOWN_CONNECTIONS : openFiles - SPARE_FILES;
-  return { ...settings.limits, connections: settings.limits.connections || automatic };
+  const { connections, attemptsPerSecond, attemptsBurst, entries } = settings.limits.address;
+  return {
+    ...settings.limits,
+    connections: settings.limits.connections || automatic,
+    address: { connections, attempts: { perSecond: attemptsPerSecond, burst: attemptsBurst }, entries },
+  };
 }
 
 function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {

@@ -3,6 +3,7 @@ import { isShortSecret, type KeySetting, SECRET_BYTES_MIN } from '../auth/keys.t
 import { pingSeconds } from './heartbeat.ts';
 import { type Fault, HIDDEN } from './keys.ts';
 import type { Settings } from './schema.ts';
+import { TENANT_NAME } from './tenants.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';
 
 export interface Machine {
@@ -28,6 +29,7 @@ export function checkSettings(settings: Settings, keys: readonly KeySetting[], m
     ...checkTimes(settings),
     ...checkState(settings),
     ...checkRooms(settings),
+    ...checkTenants(settings),
     ...checkMachine(settings, machine),
   ];
 }
@@ -71,7 +73,7 @@ function checkSecrets(settings: Settings, keys: readonly KeySetting[]): Fault[] 
   );
 }
 
-type LimitName = keyof Settings['limits'];
+type LimitName = Exclude<keyof Settings['limits'], 'operations' | 'address'>;
 
 /** What has to be below what, and why. Sizes in bytes. */
 const ORDERED: readonly (readonly [LimitName, LimitName, string])[] = [
@@ -166,6 +168,28 @@ function checkRooms({ rooms, limits }: Settings): Fault[] {
     }
     return faults;
   });
+}
+
+function checkTenants({ tenants, limits }: Settings): Fault[] {
+  const faults: Fault[] = [];
+  for (const name of Object.keys(tenants)) {
+    if (!TENANT_NAME.test(name))
+      faults.push({
+        path: ['tenants', name],
+        value: JSON.stringify(name.slice(0, 80)),
+        expected: 'a name of the form [A-Za-z0-9_.-]{1,64}, as the tenant claim has it',
+      });
+  }
+  const { operations } = limits;
+  for (const [name, cost] of Object.entries(operations)) {
+    if (name.startsWith('cost') && cost > operations.burst)
+      faults.push({
+        path: ['limits', 'operations', name],
+        value: String(cost),
+        expected: `at most limits.operations.burst (${operations.burst})`,
+      });
+  }
+  return faults;
 }
 
 function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {

@@ -7,20 +7,15 @@ import { z } from 'zod';
 import { KEY_ALGORITHMS } from '../auth/keys.ts';
 import { ACTIONS } from '../broker/ports.ts';
 import { OVERFLOWS } from '../protocol/frames.ts';
-import { isRoomPattern } from '../protocol/room.ts';
 import { address, choice, count, duration, flag, leaf, seconds, secretText, size, text } from './leaves.ts';
 import { natsSchema } from './nats.ts';
+import { pattern, tenantsSchema } from './tenants.ts';
 import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;
 /** What can stand in a header. */
 export const VISIBLE = /^[\x21-\x7e]{1,512}$/;
-
-const pattern = () =>
-  leaf('a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest', (value) =>
-    isRoomPattern(value) ? value : undefined,
-  );
 
 const grant = z.strictObject({
   match: pattern(),
@@ -77,6 +72,27 @@ const room = z.strictObject({
   cursor: flag().optional(),
 });
 
+const operations = z.strictObject({
+  perSecond: count(1, 1_000_000_000).prefault(20_000),
+  burst: count(1, 1_000_000_000).prefault(60_000),
+  refusals: count(1, 1_000_000_000).prefault(1000),
+  costPublish: count(0, 1_000_000).prefault(1),
+  costJoin: count(0, 1_000_000).prefault(10),
+  costLeave: count(0, 1_000_000).prefault(5),
+  costHistory: count(0, 1_000_000).prefault(20),
+  costPresence: count(0, 1_000_000).prefault(10),
+  costRefresh: count(0, 1_000_000).prefault(100),
+  costSeen: count(0, 1_000_000).prefault(1),
+  costPing: count(0, 1_000_000).prefault(1),
+});
+
+const addresses = z.strictObject({
+  connections: count(0, 10_000_000).prefault(5000),
+  attemptsPerSecond: count(0, 1_000_000).prefault(200),
+  attemptsBurst: count(1, 10_000_000).prefault(5000),
+  entries: count(16, 10_000_000).prefault(100_000),
+});
+
 const limits = z.strictObject({
   rates: flag().prefault(true),
   frameBytes: size(512, 16 * MIB).prefault('128KiB'),
@@ -101,6 +117,8 @@ const limits = z.strictObject({
   historyTotalBytes: size(MIB, 1024 * GIB).prefault('512MiB'),
   dedupeWindowMs: duration(0, 24 * HOUR_MS).prefault('60s'),
   dedupeEntries: count(0, 100_000_000).prefault(1_000_000),
+  operations: operations.prefault({}),
+  address: addresses.prefault({}),
 });
 
 const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/i;
@@ -128,6 +146,7 @@ export const settingsSchema = z.strictObject({
   trustedProxies: count(0, 16).prefault(0),
   rooms: z.array(room).min(1).prefault(DEFAULT_ROOMS),
   limits: limits.prefault({}),
+  tenants: tenantsSchema.prefault({}),
   node: z
     .strictObject({
       serverId: text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/).optional(),

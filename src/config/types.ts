@@ -3,6 +3,7 @@ import type { KeySetting } from '../auth/keys.ts';
 import type { RoomGrant } from '../broker/ports.ts';
 import type { ClusterSettings, Limits, NodeIdentity, RoomPolicy, StateLimits } from '../broker/settings.ts';
 import type { NatsConfig } from './nats.ts';
+import type { TenantsConfig } from './tenants.ts';
 import type { Address } from './units.ts';
 
 export type { Address } from './units.ts';
@@ -38,6 +39,7 @@ export interface Config {
   readonly trustedProxies: number;
   readonly rooms: readonly RoomPolicy[];
   readonly limits: Limits;
+  readonly tenants: TenantsConfig;
   /** serverId absent: each start makes one. */
   readonly node: Omit<NodeIdentity, 'serverId'> & { readonly serverId?: string };
   readonly heartbeat: {

@@ -1,3 +1,4 @@
+import { REFUSAL_REASONS } from '../broker/limits/reasons.ts';
 import type { Bus, BusHealth } from '../broker/ports.ts';
 import {
   type ClosedBy,
@@ -69,6 +70,7 @@ const UPGRADE_OUTCOMES = Object.keys({
   token_expired: true,
   forbidden: true,
   too_many: true,
+  limited: true,
   overloaded: true,
   draining: true,
   timeout: true,
@@ -148,6 +150,9 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   count('deferred_total', 'Messages that waited for a later turn of the loop.', () => tally.deferred);
   instruments.counters('errors_total', 'Error frames sent, by code.', 'code', () =>
     overClosedSet(Object.keys(ERROR_CODES), tally.errors),
+  );
+  instruments.counters('refusals_total', 'What was refused for a limit, by which.', 'reason', () =>
+    overClosedSet(REFUSAL_REASONS, tally.refusals),
   );
   instruments.counters('gaps_total', 'Gap frames sent, by reason.', 'reason', () =>
     overClosedSet([...GAP_REASONS, 'other'], tally.gaps),

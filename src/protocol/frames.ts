@@ -254,6 +254,8 @@ export interface ErrorFrame {
   readonly room?: string;
   readonly retryAfterMs?: number;
   readonly limit?: number;
+  /** What of the limit is used. */
+  readonly used?: number;
 }
 
 export type ServerFrame =

@@ -16,7 +16,6 @@ export interface Handshake {
   readonly subprotocol: Subprotocol;
   readonly encoding: Encoding;
   readonly credential: Credential;
-  readonly forwardedFor: string;
 }
 
 export interface HandshakePolicy extends OriginPolicy {
@@ -56,8 +55,12 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
     subprotocol,
     encoding: SUBPROTOCOLS[subprotocol],
     credential,
-    forwardedFor: allLines(request, 'x-forwarded-for'),
   };
+}
+
+/** What the proxies in front say of the client, on however many lines. */
+export function forwardedFor(request: HttpRequest): string {
+  return allLines(request, 'x-forwarded-for');
 }
 
 function protocolRefusal(request: HttpRequest): Refusal | undefined {

@@ -8,10 +8,25 @@ export interface Refusal {
   readonly code: string;
   readonly reason: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly details?: LimitDetails;
 }
 
 function refusalOf(outcome: UpgradeOutcome, status: string, code: string, headers?: Record<string, string>) {
   return (reason: string): Refusal => ({ outcome, status, code, reason, ...(headers && { headers }) });
+}
+
+/** Numbers beside the reason, for programs. */
+export interface LimitDetails {
+  readonly limit?: number | undefined;
+  readonly used?: number | undefined;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** 429, with the time to wait rounded up to what the header can say. */
+export function limited(code: string, reason: string, details: LimitDetails): Refusal {
+  const seconds = Math.max(1, Math.ceil((details.retryAfterMs ?? 0) / 1000));
+  const status = '429 Too Many Requests';
+  return { outcome: 'limited', status, code, reason, details, headers: { 'Retry-After': String(seconds) } };
 }
 
 const RETRY_SECONDS = '5';
@@ -30,6 +45,7 @@ export const REFUSALS = {
     'WWW-Authenticate': 'Bearer error="invalid_token", error_description="expired"',
   }),
   badOrigin: refusalOf('bad_origin', '403 Forbidden', 'forbidden'),
+  tenantDisabled: refusalOf('forbidden', '403 Forbidden', 'tenant_disabled'),
   forbidden: refusalOf('forbidden', '403 Forbidden', 'forbidden'),
   tooMany: refusalOf('too_many', '503 Service Unavailable', 'overloaded', { 'Retry-After': RETRY_SECONDS }),
   overloaded: refusalOf('overloaded', '503 Service Unavailable', 'overloaded', {
@@ -46,6 +62,6 @@ export function refuse(response: HttpResponse, refusal: Refusal): void {
     response.writeStatus(refusal.status);
     response.writeHeader('Content-Type', 'application/json');
     for (const [name, value] of Object.entries(refusal.headers ?? {})) response.writeHeader(name, value);
-    response.end(JSON.stringify({ code: refusal.code, reason: refusal.reason }), true);
+    response.end(JSON.stringify({ code: refusal.code, reason: refusal.reason, ...refusal.details }), true);
   });
 }

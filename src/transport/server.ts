@@ -1,4 +1,5 @@
 import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
+import type { ConnectRefusal } from '../broker/limits/admission.ts';
 import type {
   Connection,
   Defer,
@@ -19,6 +20,7 @@ import type { HandshakePolicy } from './handshake.ts';
 import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
+import { Networks } from './networks.ts';
 import { type Admitted, Upgrades } from './upgrade.ts';
 
 export interface TransportParts {
@@ -43,6 +45,9 @@ export type Accept = (connection: Connection, identity: Identity, resumes?: Resu
 /** Decides at once on a ticket that a client brings in the place of a token. */
 export type OpenTicket = (ticket: string) => TicketVerdict;
 
+/** Decides whether there is a place for a verified client. */
+export type Admit = (identity: Identity, resumes?: Resumption) => ConnectRefusal | undefined;
+
 const NO_TICKETS: OpenTicket = () => ({
   ok: false,
   code: 'unauthorized',
@@ -62,9 +67,12 @@ export class Transport implements Fanout {
   readonly #open = new Set<UwsConnection>();
   #accept: Accept | undefined;
   #openTicket = NO_TICKETS;
+  #admit: Admit = () => undefined;
+  readonly #networks: Networks;
 
   constructor(parts: TransportParts) {
     this.#parts = parts;
+    this.#networks = new Networks(parts.limits.address);
     this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
     // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
     this.#app = App().ws<Admitted>('/connect', this.#behavior());
@@ -79,9 +87,10 @@ export class Transport implements Fanout {
   }
 
   /** The address it listens on, with the real port. Rejects when it cannot be had. */
-  async listen(accept: Accept, openTicket = NO_TICKETS): Promise<string> {
+  async listen(accept: Accept, openTicket = NO_TICKETS, admit = this.#admit): Promise<string> {
     this.#accept = accept;
     this.#openTicket = openTicket;
+    this.#admit = admit;
     const { host, port } = this.#parts;
     const real = await this.#listener.listen(host, port);
     return `${host.includes(':') ? `[${host}]` : host}:${real}`;
@@ -115,7 +124,9 @@ export class Transport implements Fanout {
     const upgrades = new Upgrades({
       ...this.#parts,
       draining: () => this.#draining,
+      networks: this.#networks,
       openTicket: (ticket) => this.#openTicket(ticket),
+      admit: (identity, resumes) => this.#admit(identity, resumes),
       besideCork: (task) => this.#besideCork(task),
     });
     return {
@@ -144,6 +155,7 @@ export class Transport implements Fanout {
           connection.gone();
           this.#open.delete(connection);
           this.#listener.webSocketClosed();
+          this.#networks.closed(connection.address);
           connection.peer?.closed(code);
         }),
     };
@@ -153,6 +165,7 @@ export class Transport implements Fanout {
     const { connection, identity, resumes } = socket.getUserData();
     connection.opened(socket);
     this.#open.add(connection);
+    this.#networks.opened(connection.address);
     try {
       connection.peer = this.#accept?.(connection, identity, resumes);
     } catch (error) {

@@ -1,11 +1,13 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
+import type { ConnectRefusal } from '../broker/limits/admission.ts';
 import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
 import { type SocketData, UwsConnection } from './connection.ts';
-import { type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
-import { REFUSALS, type Refusal, refuse } from './refusal.ts';
+import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
+import type { Networks } from './networks.ts';
+import { limited, REFUSALS, type Refusal, refuse } from './refusal.ts';
 
 export interface UpgradeParts {
   readonly policy: HandshakePolicy;
@@ -14,8 +16,13 @@ export interface UpgradeParts {
   readonly verifier: TokenVerifier;
   readonly tally: Tally;
   readonly log: Log;
+  readonly networks: Networks;
+  /** Milliseconds of any clock that only goes forward. */
+  readonly nowMs: () => number;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
+  /** Whether the tenant has a place; asked in the turn of the upgrade. */
+  readonly admit: (identity: Identity, resumes?: Resumption) => ConnectRefusal | undefined;
   /** Runs the task while a WebSocket holds the one cork buffer of uWebSockets.js. false: there is no WebSocket. */
   readonly besideCork: (task: () => void) => boolean;
 }
@@ -59,12 +66,13 @@ export class Upgrades {
   }
 
   #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    const address = this.#addressOf(response, request);
+    const hasty = this.#attemptRefusal(address);
+    if (hasty !== undefined) return this.#refuse(response, hasty);
     const handshake = readHandshake(request, this.#parts.policy);
     if (isRefusal(handshake)) return this.#refuse(response, handshake);
-    const full = this.#fullRefusal();
+    const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
-    const remote = addressOf(response.getRemoteAddressAsText());
-    const address = clientAddress(remote, handshake.forwardedFor, this.#parts.proxyHops);
     const waiting: Waiting = { response, context, handshake, address, done: false };
     const { kind, text } = handshake.credential;
     if (kind === 'ticket') return this.#decide(waiting, this.#parts.openTicket(text));
@@ -75,12 +83,44 @@ export class Upgrades {
     this.#refuse(response, REFUSALS.overloaded(`${pendingUpgrades} handshakes are being checked already`));
   }
 
-  #fullRefusal(): Refusal | undefined {
-    const { limits, tally, draining } = this.#parts;
+  #addressOf(response: HttpResponse, request: HttpRequest): string {
+    const { proxyHops } = this.#parts;
+    const remote = addressOf(response.getRemoteAddressAsText());
+    return proxyHops === 0 ? remote : clientAddress(remote, forwardedFor(request), proxyHops);
+  }
+
+  #attemptRefusal(address: string): Refusal | undefined {
+    const { limits, tally, networks, nowMs } = this.#parts;
+    const retryAfterMs = limits.rates ? networks.attempt(address, Math.floor(nowMs())) : 0;
+    if (retryAfterMs === 0) return undefined;
+    tally.refused('address_attempts');
+    const { perSecond, burst } = limits.address.attempts;
+    const reason = `an address may try ${perSecond} times a second (limits.address.attemptsPerSecond)`;
+    return limited('rate_limited', reason, { limit: perSecond, used: burst, retryAfterMs });
+  }
+
+  #fullRefusal(address: string): Refusal | undefined {
+    const { limits, tally, draining, networks } = this.#parts;
     if (draining()) return REFUSALS.draining('this node is going away: connect again, to another one');
-    if (tally.connections >= limits.connections)
+    if (tally.connections >= limits.connections) {
+      tally.refused('node_connections');
       return REFUSALS.tooMany(`this node has its limit of ${limits.connections} connections`);
-    return undefined;
+    }
+    const used = networks.full(address);
+    if (used === undefined) return undefined;
+    tally.refused('address_connections');
+    const limit = limits.address.connections;
+    const reason = `an address may have ${limit} connections (limits.address.connections)`;
+    return limited('quota_exceeded', reason, { limit, used, retryAfterMs: 5000 });
+  }
+
+  #tenantRefusal(identity: Identity, resumes: Resumption | undefined): Refusal | undefined {
+    const refusal = this.#parts.admit(identity, resumes);
+    if (refusal === undefined) return undefined;
+    const { status, code, reason, limit, used, retryAfterMs } = refusal;
+    return status === 403
+      ? REFUSALS.tenantDisabled(reason)
+      : limited(code, reason, { limit, used, retryAfterMs });
   }
 
   #verify(waiting: Waiting): void {
@@ -120,13 +160,15 @@ export class Upgrades {
   #decide(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
     if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
     // Again: others may have come, or a drain may have begun, while the token was being checked.
-    const full = this.#fullRefusal();
-    if (full !== undefined) return this.#refuse(waiting.response, full);
     const { response, handshake, context, address } = waiting;
+    const { identity } = verdict;
+    const resumes = 'resumes' in verdict ? verdict.resumes : undefined;
+    const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes);
+    if (full !== undefined) return this.#refuse(response, full);
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address),
-      identity: verdict.identity,
-      resumes: 'resumes' in verdict ? verdict.resumes : undefined,
+      identity,
+      resumes,
     };
     const upgrade = () => {
       response.upgrade(data, handshake.key, handshake.subprotocol, handshake.extensions, context);

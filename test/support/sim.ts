@@ -1,5 +1,6 @@
 import { createTickets } from '../../src/auth/tickets.ts';
 import { Hub } from '../../src/broker/hub.ts';
+import { Policies, type PolicyOverride, UNLIMITED } from '../../src/broker/limits/policy.ts';
 import type {
   Bus,
   Clock,
@@ -41,6 +42,20 @@ export const LIMITS: Limits = {
   historyTotalBytes: 536_870_912,
   dedupeWindowMs: 60_000,
   dedupeEntries: 100_000,
+  operations: {
+    perSecond: 20_000,
+    burst: 60_000,
+    refusals: 1000,
+    costPublish: 1,
+    costJoin: 10,
+    costLeave: 5,
+    costHistory: 20,
+    costPresence: 10,
+    costRefresh: 100,
+    costSeen: 1,
+    costPing: 1,
+  },
+  address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
 };
 
 export const QUIET: Log = { debug: noop, info: noop, warn: noop, error: noop };
@@ -109,6 +124,8 @@ export class SimSocket implements Connection {
 
 export interface SimOptions {
   readonly limits?: Partial<Limits>;
+  /** The policy of every tenant. */
+  readonly tenants?: PolicyOverride;
   readonly history?: { readonly count: number; readonly bytes: number; readonly ageMs: number };
   readonly bus?: (clock: Clock) => Bus;
   /** Absent: the clock, which stands still within a turn. */
@@ -118,6 +135,7 @@ export interface SimOptions {
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
 export class SimNode {
   now = 1_700_000_000_000;
+  readonly policies: Policies;
   readonly tally = new Tally();
   readonly sockets = new Set<SimSocket>();
   readonly bus: Bus;
@@ -127,6 +145,7 @@ export class SimNode {
 
   constructor(options: SimOptions = {}) {
     const clock: Clock = { now: () => this.now };
+    this.policies = new Policies({ ...UNLIMITED, ...options.tenants });
     const limits: Limits = { ...LIMITS, ...options.limits };
     this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
     const history = options.history ?? { count: 200, bytes: 4_194_304, ageMs: 600_000 };
@@ -139,6 +158,7 @@ export class SimNode {
         reconnect: { minMs: 1, maxMs: 2 },
       },
       limits,
+      tenants: this.policies,
       policies: [
         { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip' },
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history },

@@ -2,12 +2,14 @@ import type { JoinedFrame, JoinFrame } from '../../protocol/frames.ts';
 import { isInbox } from '../../protocol/room.ts';
 import { REPLAY_PAGE } from '../catchup.ts';
 import type { Domain } from '../domain.ts';
+import type { Refused } from '../limits/tenant.ts';
 import { Membership } from '../membership.ts';
 import type { Fault, ReplayPage } from '../ports.ts';
-import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
+import type { Room } from '../room.ts';
+import { fault, full, NO_PRESENCE, NO_SUCH_ROOM, type Session } from '../session.ts';
 import { cursorOf, keepsCursor } from './cursor.ts';
 
-type Refusal = (session: Session, frame: JoinFrame, domain: Domain) => Fault | undefined;
+type Refusal = (session: Session, frame: JoinFrame) => Fault | undefined;
 
 const notTwice: Refusal = (session, frame) =>
   session.rooms.has(frame.room) ? fault('already_joined', 'this session is in the room already') : undefined;
@@ -27,27 +29,63 @@ const allowedExtras: Refusal = (session, frame) => {
   return undefined;
 };
 
-const withinRooms: Refusal = (session, _frame, { limits }) =>
-  session.rooms.size >= limits.roomsPerConnection
-    ? fault('too_many_rooms', `a session may be in ${limits.roomsPerConnection} rooms`, {
-        limit: limits.roomsPerConnection,
-      })
-    : undefined;
-
-const REFUSALS: readonly Refusal[] = [notTwice, allowed, allowedExtras, withinRooms];
+const REFUSALS: readonly Refusal[] = [notTwice, allowed, allowedExtras];
 
 export function join(session: Session, frame: JoinFrame, domain: Domain): void {
-  for (const refusal of REFUSALS) {
-    const refused = refusal(session, frame, domain);
-    if (refused !== undefined) return session.refuse(frame, refused);
+  for (const rule of REFUSALS) {
+    const wrong = rule(session, frame);
+    if (wrong !== undefined) return session.refuse(frame, wrong);
   }
   const target = session.target(frame.room);
   if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
+  const refused =
+    overPresence(session, frame) ??
+    overRooms(session) ??
+    overMembers(session, domain.rooms.get(target.ref.key));
+  if (refused !== undefined) return session.refuseLimited(frame, refused);
   enter(session, frame, domain, target.ref);
 }
 
+function overPresence({ tenant }: Session, frame: JoinFrame): Refused | undefined {
+  return frame.presence === true && tenant.policy.presence === 'off' ? NO_PRESENCE : undefined;
+}
+
+function overRooms({ rooms, roomsMax }: Session): Refused | undefined {
+  if (rooms.size < roomsMax) return undefined;
+  return full(
+    'connection_rooms',
+    'too_many_rooms',
+    `a session may be in ${roomsMax} rooms`,
+    roomsMax,
+    rooms.size,
+  );
+}
+
+/** Of the tenant: a room more with members, or a member more of the room. */
+function overMembers({ tenant }: Session, room: Room | undefined): Refused | undefined {
+  const { openRooms, membersPerRoom } = tenant.policy;
+  if (room === undefined && openRooms > 0 && tenant.rooms >= openRooms)
+    return full(
+      'tenant_rooms',
+      'quota_exceeded',
+      `the tenant may have ${openRooms} open rooms`,
+      openRooms,
+      tenant.rooms,
+    );
+  const members = room?.members.length ?? 0;
+  if (membersPerRoom > 0 && members >= membersPerRoom)
+    return full(
+      'room_members',
+      'room_full',
+      `a room may have ${membersPerRoom} members`,
+      membersPerRoom,
+      members,
+    );
+  return undefined;
+}
+
 function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membership['room']['ref']): void {
-  const room = domain.rooms.enter(ref);
+  const room = domain.rooms.enter(ref, session.tenant);
   const overflow = frame.overflow ?? ref.policy.overflow;
   const member = new Membership(session, room, overflow, frame.presence === true);
   session.rooms.set(frame.room, member);
@@ -154,6 +192,7 @@ function joined(
     recovered,
     replay,
     ...(keepsCursor(domain, room.ref) && frame.since === undefined && { unread: replay }),
-    ...(members !== undefined && { members, count: members.length }),
+    ...(members !== undefined && room.tenant.policy.presence === 'full' && { members }),
+    ...(members !== undefined && { count: members.length }),
   };
 }

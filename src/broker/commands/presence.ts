@@ -1,10 +1,12 @@
 import type { PresenceFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
-import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
+import { fault, NO_PRESENCE, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 export function presence(session: Session, frame: PresenceFrame, domain: Domain): void {
   if (!session.may('presence', frame.room))
     return session.refuse(frame, fault('forbidden', 'the token does not allow "presence" in this room'));
+  const { presence: mode } = session.tenant.policy;
+  if (mode === 'off') return session.refuseLimited(frame, NO_PRESENCE);
   const target = session.target(frame.room);
   if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   const room = domain.rooms.get(target.ref.key);
@@ -13,8 +15,8 @@ export function presence(session: Session, frame: PresenceFrame, domain: Domain)
     type: 'presence',
     room: frame.room,
     ...(frame.id !== undefined && { id: frame.id }),
-    mode: 'full',
-    members,
+    mode,
+    ...(mode === 'full' && { members }),
     count: members.length,
   });
 }

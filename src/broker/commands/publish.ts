@@ -14,6 +14,8 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
   if (!target.pub)
     return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
+  const refused = session.tenant.admitPublish(frame.payloadText, domain.clock);
+  if (refused !== undefined) return session.refuseLimited(frame, refused);
   const held = heldAck(session, frame);
   domain.bus.publish(
     {

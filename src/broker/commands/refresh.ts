@@ -1,6 +1,5 @@
 import type { RefreshFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
-import type { Membership } from '../membership.ts';
 import type { Verdict } from '../ports.ts';
 import { fault, type Session } from '../session.ts';
 
@@ -34,20 +33,11 @@ function decide(
   if (identity.user !== session.identity.user || identity.tenant !== session.identity.tenant)
     return session.refuse(frame, fault('forbidden', 'the new token is of another user or tenant'));
   session.adopt(identity);
-  for (const membership of [...session.rooms.values()]) {
-    if (!stillAllowed(session, membership))
-      session.expel(membership, fault('forbidden', 'the new token does not allow this room'));
-  }
+  session.expelForbidden('the new token does not allow this room');
   renewed(session);
   session.send({
     type: 'refreshed',
     ...(frame.id !== undefined && { id: frame.id }),
     ...(identity.exp !== undefined && { exp: identity.exp }),
   });
-}
-
-/** A member that watches who comes and goes joined on the strength of two grants. */
-function stillAllowed(session: Session, { room, watches }: Membership): boolean {
-  const { name } = room.ref;
-  return session.may('join', name) && (!watches || session.may('presence', name));
 }

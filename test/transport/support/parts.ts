@@ -28,6 +28,20 @@ const LIMITS: Limits = {
   historyTotalBytes: 64 * 1024 * 1024,
   dedupeWindowMs: 60_000,
   dedupeEntries: 10_000,
+  operations: {
+    perSecond: 20_000,
+    burst: 60_000,
+    refusals: 1000,
+    costPublish: 1,
+    costJoin: 10,
+    costLeave: 5,
+    costHistory: 20,
+    costPresence: 10,
+    costRefresh: 100,
+    costSeen: 1,
+    costPing: 1,
+  },
+  address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
 };
 
 export function testLimits(overrides: Partial<Limits> = {}): Limits {

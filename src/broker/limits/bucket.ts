@@ -1,0 +1,62 @@
+/**
+ * The generic cell rate algorithm, kept as a debt that drains (ITU-T I.371 gives both forms and proves them equal):
+ * a cost passes while the debt stays within the burst. In thousandths, so that `perSecond` is what drains in one
+ * millisecond, and all arithmetic is on integers.
+ */
+
+/** `perSecond` 0: no limit. Units are the caller's: publishes, bytes, deliveries. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+export const NO_RATE: Rate = { perSecond: 0, burst: 0 };
+
+const MILLI = 1000;
+
+export class Bucket {
+  /** Thousandths of a unit. */
+  #debt = 0;
+  #at = 0;
+
+  /** Milliseconds until the cost fits, 0: now. Nothing is charged, so that several buckets can be asked first. */
+  wait(rate: Rate, cost: number, now: number): number {
+    if (rate.perSecond === 0) return 0;
+    this.#drain(rate, now);
+    // What is more than a whole burst waits for the empty bucket: it would never pass otherwise.
+    const over = Math.min(cost, rate.burst) * MILLI + this.#debt - rate.burst * MILLI;
+    return over > 0 ? Math.ceil(over / rate.perSecond) : 0;
+  }
+
+  /** In full, even what is more than the burst: the rate holds over time. */
+  charge(rate: Rate, cost: number): void {
+    if (rate.perSecond > 0) this.#debt += cost * MILLI;
+  }
+
+  /** `wait`, and `charge` where that is 0. */
+  take(rate: Rate, cost: number, now: number): number {
+    const wait = this.wait(rate, cost, now);
+    if (wait === 0) this.charge(rate, cost);
+    return wait;
+  }
+
+  /** What of the burst is used, in whole units. */
+  used(rate: Rate, now: number): number {
+    this.#drain(rate, now);
+    return Math.ceil(this.#debt / MILLI);
+  }
+
+  /** Nothing would change if the bucket were forgotten. */
+  idle(rate: Rate, now: number): boolean {
+    this.#drain(rate, now);
+    return this.#debt === 0 || rate.perSecond === 0;
+  }
+
+  #drain(rate: Rate, now: number): void {
+    const elapsed = now - this.#at;
+    if (elapsed === 0) return;
+    this.#at = now;
+    // A clock set back gives nothing and takes nothing.
+    if (elapsed > 0) this.#debt = Math.max(0, this.#debt - elapsed * rate.perSecond);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Inbound } from '../../protocol/inbound.ts';
+import type { Fault } from '../ports.ts';
+import type { OperationLimits } from '../settings.ts';
+import { Bucket } from './bucket.ts';
+
+/** By the type of the frame; faults are counted by limits.protocolErrors. */
+export type Costs = Readonly<Record<Inbound['type'], number>>;
+
+export function costsOf(limits: OperationLimits): Costs {
+  return {
+    pub: limits.costPublish,
+    join: limits.costJoin,
+    leave: limits.costLeave,
+    history: limits.costHistory,
+    presence: limits.costPresence,
+    refresh: limits.costRefresh,
+    seen: limits.costSeen,
+    ping: limits.costPing,
+    fault: 0,
+  };
+}
+
+/** The points of one connection. */
+export class Allowance {
+  readonly #points = new Bucket();
+  #refusals: Bucket | undefined;
+
+  /** Milliseconds to wait; 0: taken. */
+  take(limits: OperationLimits, cost: number, now: number): number {
+    return this.#points.take(limits, cost, now);
+  }
+
+  /** Counts a refusal. false: there were too many, and answering costs more than the client is worth. */
+  refused({ refusals }: OperationLimits, now: number): boolean {
+    this.#refusals ??= new Bucket();
+    return this.#refusals.take({ perSecond: Math.ceil(refusals / 60), burst: refusals }, 1, now) === 0;
+  }
+}
+
+export function overOperations(
+  { perSecond, burst }: OperationLimits,
+  retryAfterMs: number,
+): Omit<Fault, 'ok'> {
+  return {
+    code: 'rate_limited',
+    reason: `a connection may use ${perSecond} points a second (limits.operations)`,
+    limit: perSecond,
+    used: burst,
+    retryAfterMs,
+  };
+}

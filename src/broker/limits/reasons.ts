@@ -1,0 +1,22 @@
+/** Why something was refused for a limit: a closed set, so that it can label a metric. */
+export const REFUSAL_REASONS = [
+  'address_attempts',
+  'address_connections',
+  'node_connections',
+  'tenant_disabled',
+  'tenant_connections',
+  'user_connections',
+  'duplicate_session',
+  'connection_rate',
+  'connection_rooms',
+  'tenant_publish',
+  'tenant_publish_bytes',
+  'tenant_day_bytes',
+  'tenant_deliveries',
+  'tenant_rooms',
+  'room_members',
+  'tenant_presence',
+  'unfair',
+] as const;
+
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];

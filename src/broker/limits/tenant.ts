@@ -1,0 +1,164 @@
+import type { CloseReason } from '../../protocol/codes.ts';
+import { utf8Bytes } from '../../protocol/utf8.ts';
+import type { Clock, Fault } from '../ports.ts';
+import { Bucket, NO_RATE, type Rate } from './bucket.ts';
+import type { TenantPolicy } from './policy.ts';
+import type { RefusalReason } from './reasons.ts';
+import { Users } from './users.ts';
+
+const DAY_MS = 86_400_000;
+
+/** What of a tenant's rates and quotas this node may give out. On one node that is all of them. */
+export interface Share {
+  readonly connections: number;
+  readonly publish: Rate;
+  readonly publishBytes: Rate;
+  readonly bytesPerDay: number;
+  readonly deliveries: Rate;
+}
+
+/** A refusal for a limit, with the reason that it is counted by. */
+export interface Refused extends Fault {
+  readonly by: RefusalReason;
+}
+
+export function shareOf(policy: TenantPolicy, rates: boolean): Share {
+  const { connections, publish, publishBytes, bytesPerDay, deliveriesPerSecond } = policy;
+  if (!rates)
+    return { connections, publish: NO_RATE, publishBytes: NO_RATE, bytesPerDay: 0, deliveries: NO_RATE };
+  const deliveries = { perSecond: deliveriesPerSecond, burst: deliveriesPerSecond };
+  return { connections, publish, publishBytes, bytesPerDay, deliveries };
+}
+
+/** A session, as far as its tenant's limits matter. */
+export interface TenantMember {
+  /** The policy is another one: the session has to fit into it, or end. */
+  policyChanged(): void;
+  end(why: CloseReason, detail?: string): void;
+}
+
+/** What one tenant has and uses on this node. */
+export class Tenant {
+  readonly name: string;
+  #policy: TenantPolicy;
+  #share: Share;
+  /** Whether a publish can be refused at all: asked for each. */
+  #metered = false;
+  #connections = 0;
+  /** Rooms with members. */
+  rooms = 0;
+  readonly users = new Users<TenantMember>();
+  readonly #publish = new Bucket();
+  readonly #publishBytes = new Bucket();
+  readonly #deliveries = new Bucket();
+  /** Days since 1970, and the bytes of that one. */
+  #day = 0;
+  #dayBytes = 0;
+
+  constructor(name: string, policy: TenantPolicy, share: Share) {
+    this.name = name;
+    this.#policy = policy;
+    this.#share = share;
+    this.adopt(policy, share);
+  }
+
+  get policy(): TenantPolicy {
+    return this.#policy;
+  }
+
+  get share(): Share {
+    return this.#share;
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  arrived(user: string, member: TenantMember): void {
+    this.#connections++;
+    this.users.add(user, member);
+  }
+
+  departed(user: string, member: TenantMember): void {
+    this.#connections--;
+    this.users.delete(user, member);
+  }
+
+  adopt(policy: TenantPolicy, share: Share): void {
+    this.#policy = policy;
+    this.#share = share;
+    const { publish, publishBytes, bytesPerDay, deliveries } = share;
+    this.#metered = publish.perSecond + publishBytes.perSecond + bytesPerDay + deliveries.perSecond > 0;
+  }
+
+  /** undefined: admitted, and charged to every limit. A refused publish is charged to none. */
+  admitPublish(payload: string, clock: Clock): Refused | undefined {
+    return this.#metered ? this.#admitMetered(utf8Bytes(payload), clock.now()) : undefined;
+  }
+
+  /** Charged when handed over, since only then the receivers are known: the next publishes wait for it. */
+  delivered(events: number): void {
+    this.#deliveries.charge(this.#share.deliveries, events);
+  }
+
+  /** Nothing would be lost if this object were made anew. */
+  idle(now: number): boolean {
+    if (this.#connections + this.rooms > 0) return false;
+    const { publish, publishBytes, bytesPerDay, deliveries } = this.#share;
+    return (
+      this.#publish.idle(publish, now) &&
+      this.#publishBytes.idle(publishBytes, now) &&
+      this.#deliveries.idle(deliveries, now) &&
+      (bytesPerDay === 0 || this.#bytesOf(now) === 0)
+    );
+  }
+
+  #admitMetered(bytes: number, now: number): Refused | undefined {
+    const { publish, publishBytes, deliveries } = this.#share;
+    let wait = this.#publish.wait(publish, 1, now);
+    if (wait > 0) return overRate('tenant_publish', 'publishes', publish, wait);
+    wait = this.#publishBytes.wait(publishBytes, bytes, now);
+    if (wait > 0) return overRate('tenant_publish_bytes', 'published bytes', publishBytes, wait);
+    wait = this.#deliveries.wait(deliveries, 1, now);
+    if (wait > 0) return overRate('tenant_deliveries', 'deliveries', deliveries, wait);
+    const overDay = this.#overDay(bytes, now);
+    if (overDay !== undefined) return overDay;
+    this.#publish.charge(publish, 1);
+    this.#publishBytes.charge(publishBytes, bytes);
+    this.#dayBytes += bytes;
+    return undefined;
+  }
+
+  #overDay(bytes: number, now: number): Refused | undefined {
+    const limit = this.#share.bytesPerDay;
+    if (limit === 0) return undefined;
+    const used = this.#bytesOf(now);
+    if (used + bytes <= limit) return undefined;
+    const retryAfterMs = DAY_MS - (now % DAY_MS);
+    const reason = `the tenant may publish ${limit} bytes a day`;
+    return { ok: false, by: 'tenant_day_bytes', code: 'quota_exceeded', reason, limit, used, retryAfterMs };
+  }
+
+  #bytesOf(now: number): number {
+    const day = Math.floor(now / DAY_MS);
+    if (day !== this.#day) {
+      this.#day = day;
+      this.#dayBytes = 0;
+    }
+    return this.#dayBytes;
+  }
+}
+
+function overRate(by: RefusalReason, what: string, { perSecond, burst }: Rate, wait: number): Refused {
+  const reason = `the tenant may have ${perSecond} ${what} a second`;
+  return {
+    ok: false,
+    by,
+    code: 'rate_limited',
+    reason,
+    limit: perSecond,
+    // Refused is only who has used up the burst.
+    used: burst,
+    retryAfterMs: wait,
+  };
+}

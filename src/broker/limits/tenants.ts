@@ -1,0 +1,51 @@
+import type { Policies } from './policy.ts';
+import { type Share, shareOf, Tenant } from './tenant.ts';
+
+/** Tenants looked at per tick, to forget those that nothing is known of any more. */
+const SWEEP = 1000;
+
+/** The tenants that something is known of on this node. */
+export class Tenants {
+  readonly policies: Policies;
+  readonly #rates: boolean;
+  readonly #byName = new Map<string, Tenant>();
+  #round: Iterator<Tenant>;
+
+  /** @param rates false: rates and quotas over time are off, counts hold. */
+  constructor(policies: Policies, rates: boolean) {
+    this.policies = policies;
+    this.#rates = rates;
+    this.#round = this.#byName.values();
+    policies.watch((name, policy) => this.#byName.get(name)?.adopt(policy, this.#shareOf(name)));
+  }
+
+  of(name: string): Tenant {
+    let tenant = this.#byName.get(name);
+    if (tenant === undefined) {
+      tenant = new Tenant(name, this.policies.of(name), this.#shareOf(name));
+      this.#byName.set(name, tenant);
+    }
+    return tenant;
+  }
+
+  known(name: string): Tenant | undefined {
+    return this.#byName.get(name);
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** To be called about once a second. */
+  tick(now: number): void {
+    for (let left = Math.min(SWEEP, this.#byName.size); left > 0; left--) {
+      const next = this.#round.next();
+      if (next.done === true) this.#round = this.#byName.values();
+      else if (next.value.idle(now)) this.#byName.delete(next.value.name);
+    }
+  }
+
+  #shareOf(name: string): Share {
+    return shareOf(this.policies.of(name), this.#rates);
+  }
+}

@@ -1,0 +1,114 @@
+/** The `tenants` section: what tenants may have and do, by default and by name. */
+import { z } from 'zod';
+import type { Rate } from '../broker/limits/bucket.ts';
+import {
+  ON_DUPLICATE,
+  type PolicyOverride,
+  PRESENCE_MODES,
+  type TenantPolicy,
+} from '../broker/limits/policy.ts';
+import { ACTIONS } from '../broker/ports.ts';
+import { isRoomPattern } from '../protocol/room.ts';
+import { choice, count, flag, leaf, size } from './leaves.ts';
+import { GIB, KIB } from './units.ts';
+
+const MANY = 1_000_000_000;
+/** As in the claim. */
+export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+
+export const pattern = () =>
+  leaf('a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest', (value) =>
+    isRoomPattern(value) ? value : undefined,
+  );
+
+const publishRate = z.strictObject({ perSecond: count(0, MANY), burst: count(1, MANY).optional() });
+const bytesRate = z.strictObject({
+  perSecond: size(0, 1024 * GIB),
+  burst: size(KIB, 1024 * GIB).optional(),
+});
+
+const rule = z.strictObject({
+  match: pattern(),
+  allow: z.array(choice(ACTIONS)).optional(),
+  deny: z.array(choice(ACTIONS)).optional(),
+});
+
+const FIELDS = {
+  enabled: flag(),
+  connections: count(0, MANY),
+  connectionsPerUser: count(0, MANY),
+  onDuplicate: choice(ON_DUPLICATE),
+  roomsPerConnection: count(0, MANY),
+  openRooms: count(0, MANY),
+  membersPerRoom: count(0, MANY),
+  publish: publishRate,
+  publishBytes: bytesRate,
+  bytesPerDay: size(0, 1024 * 1024 * GIB),
+  deliveriesPerSecond: count(0, MANY),
+  presence: choice(PRESENCE_MODES),
+  rooms: z.array(rule),
+  weight: count(1, 1000),
+};
+
+/** Every field may be left out: the default holds then. */
+const override = z.strictObject(FIELDS).partial();
+type Override = z.output<typeof override>;
+
+const byDefault = z.strictObject({
+  enabled: FIELDS.enabled.prefault(true),
+  connections: FIELDS.connections.prefault(0),
+  connectionsPerUser: FIELDS.connectionsPerUser.prefault(0),
+  onDuplicate: FIELDS.onDuplicate.prefault('keep-all'),
+  roomsPerConnection: FIELDS.roomsPerConnection.prefault(0),
+  openRooms: FIELDS.openRooms.prefault(0),
+  membersPerRoom: FIELDS.membersPerRoom.prefault(0),
+  publish: FIELDS.publish.prefault({ perSecond: 0 }),
+  publishBytes: FIELDS.publishBytes.prefault({ perSecond: 0 }),
+  bytesPerDay: FIELDS.bytesPerDay.prefault(0),
+  deliveriesPerSecond: FIELDS.deliveriesPerSecond.prefault(0),
+  presence: FIELDS.presence.prefault('full'),
+  rooms: FIELDS.rooms.prefault([]),
+  weight: FIELDS.weight.prefault(1),
+});
+
+export const tenantsSchema = z.object({ default: byDefault.prefault({}) }).catchall(override);
+
+export interface TenantsConfig {
+  readonly default: TenantPolicy;
+  readonly named: ReadonlyMap<string, PolicyOverride>;
+}
+
+export function buildTenants(settings: z.output<typeof tenantsSchema>): TenantsConfig {
+  const { default: base, ...named } = settings;
+  return {
+    default: { ...base, ...buildOverride(base) } as TenantPolicy,
+    named: new Map(Object.entries(named).map(([name, each]) => [name, buildOverride(each as Override)])),
+  };
+}
+
+/** A policy from outside, such as the admin API. `problem` says what is wrong with it. */
+export function parsePolicy(
+  value: unknown,
+): { ok: true; policy: PolicyOverride } | { ok: false; problem: string } {
+  const parsed = override.safeParse(value);
+  if (parsed.success) return { ok: true, policy: buildOverride(parsed.data) };
+  const problem = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+  return { ok: false, problem };
+}
+
+function buildOverride({ publish, publishBytes, rooms, ...rest }: Override): PolicyOverride {
+  const given = Object.entries(rest).filter(([, value]) => value !== undefined);
+  return {
+    ...(Object.fromEntries(given) as PolicyOverride),
+    ...(publish !== undefined && { publish: rateOf(publish) }),
+    ...(publishBytes !== undefined && { publishBytes: rateOf(publishBytes) }),
+    ...(rooms !== undefined && {
+      rooms: rooms.map(({ match, allow = [], deny = [] }) => ({ match, allow, deny })),
+    }),
+  };
+}
+
+/** Without a burst: what comes in a second. */
+function rateOf({ perSecond, burst }: { perSecond: number; burst?: number | undefined }): Rate {
+  return { perSecond, burst: burst ?? perSecond };
+}
