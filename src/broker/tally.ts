@@ -93,8 +93,6 @@ export class Tally {
   readonly catchUpTurn = new Histogram(CATCH_UP_BOUNDS_MS);
   /** For a limit, whatever was asked for. */
   readonly refusals = new Map<RefusalReason, number>();
-  readonly deliveryCounts = new Float64Array(DELIVERY_BOUNDS_MS.length + 1);
-  deliverySumMs = 0;
 
   upgrade(outcome: UpgradeOutcome): void {
     bump(this.upgrades, outcome);

@@ -34,11 +34,12 @@ export function networkOf(address: string): string | undefined {
   const groups = groupsOf(plain);
   // What a proxy wrote there, if it is no address: still something to count by.
   if (groups === undefined) return plain.slice(0, TEXT_MAX);
-  if (groups.slice(0, 7).every((group) => group === 0) && groups[7] === 1) return undefined;
-  return groups
-    .slice(0, 4)
-    .map((group) => group.toString(16))
-    .join(':');
+  const text = groups.map((group) => group.toString(16)).join(':');
+  if (text === '0:0:0:0:0:0:0:1') return undefined;
+  const [, , , , , , high = 0, low = 0] = groups;
+  if (text.startsWith('0:0:0:0:0:ffff:'))
+    return networkOf([high >> 8, high & 255, low >> 8, low & 255].join('.'));
+  return text.split(':').slice(0, 4).join(':');
 }
 
 /** Longer than any address: a key made of a header must not be one of kilobytes. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressOf, clientAddress } from '../../src/transport/address.ts';
+import { addressOf, clientAddress, networkOf } from '../../src/transport/address.ts';
 import { RawSocket } from '../support/raw-socket.ts';
 import { startTransport } from './support/parts.ts';
+import { pause } from './support/spawn.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text).buffer as ArrayBuffer;
 
@@ -50,4 +51,41 @@ test('the address of a connection, by the listener and by the header', async (t)
   assert.equal(await addressAt(proxied, '6.6.6.6, 1.2.3.4'), '1.2.3.4');
   // A proxy may add a line of its own below the one that the client sent, instead of an entry.
   assert.equal(await addressAt(proxied, ['6.6.6.6', '1.2.3.4']), '1.2.3.4');
+});
+
+test('limits count IPv4 as it is, IPv6 by 64 bits, however it is written, and this machine not at all', () => {
+  const networks: readonly [string, string | undefined][] = [
+    ['203.0.113.7', '203.0.113.7'],
+    ['127.0.0.1', undefined],
+    ['127.9.9.9', undefined],
+    ['::1', undefined],
+    ['0000:0000:0000:0000:0000:0000:0000:0001', undefined],
+    ['2001:db8::1', '2001:db8:0:0'],
+    ['2001:0DB8:0000:0000:ffff:0000:0000:0001', '2001:db8:0:0'],
+    ['[2001:db8:0:1::5]', '2001:db8:0:1'],
+    ['1::2:3:4:5:6:7', '1:0:2:3'],
+    ['::', '0:0:0:0'],
+    ['::ffff:1.2.3.4', '1.2.3.4'],
+    ['::ffff:7f00:1', undefined],
+    ['unknown', 'unknown'],
+    ['a:b', 'a:b'],
+    ['x'.repeat(1000), 'x'.repeat(64)],
+    [`${':'.repeat(1000)}`, ':'.repeat(64)],
+  ];
+  for (const [address, network] of networks) assert.equal(networkOf(address), network, address);
+});
+
+test('connections per address are free again when they close', async (t) => {
+  const address = { connections: 2, attempts: { perSecond: 0, burst: 0 }, entries: 100 };
+  const node = await startTransport({ proxyHops: 1, limits: { address } });
+  t.after(() => node.transport.close());
+  const from = { headers: { 'X-Forwarded-For': '203.0.113.7' } };
+  const clients = [await RawSocket.upgraded(node.port, from), await RawSocket.upgraded(node.port, from)];
+  await assert.rejects(RawSocket.upgraded(node.port, from), /429/);
+  const elsewhere = await RawSocket.upgraded(node.port, { headers: { 'X-Forwarded-For': '203.0.113.8' } });
+  clients[0]?.destroy();
+  while (node.guests[0]?.closed === undefined) await pause(10);
+  const again = await RawSocket.upgraded(node.port, from);
+  assert.equal(node.tally.refusals.get('address_connections'), 1);
+  for (const client of [...clients, elsewhere, again]) client.destroy();
 });

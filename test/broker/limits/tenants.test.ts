@@ -211,7 +211,7 @@ test('rooms of a tenant, members of a room, rooms of a connection', () => {
   assert.deepEqual(errors(zoe), []);
 });
 
-test('a policy changed at run time holds for open sessions of that tenant only', () => {
+test('C7.6 a policy changed at run time holds for open sessions of that tenant only', () => {
   const node = new SimNode();
   const ann = node.connect('ann');
   const eve = node.connect('eve', { tenant: 'other' });

@@ -53,6 +53,7 @@ export interface Frame {
   readonly action: string;
   readonly retry: boolean;
   readonly limit: number;
+  readonly used: number;
   readonly retryAfterMs: number;
   readonly exp: number;
   readonly now: number;
