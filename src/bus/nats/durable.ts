@@ -51,6 +51,7 @@ export class Durable {
   readonly #publisher: Publisher;
   readonly #publishing: Publishing;
   readonly #feeds: Feeds;
+  readonly #store: Store;
   readonly #reading: Reading;
   readonly #watch: Watch;
   #replayConnected = true;
@@ -87,6 +88,7 @@ export class Durable {
       subjects,
       () => connected() && this.#replayConnected,
     );
+    this.#store = store;
     const kept = { store, logs, perRoom: perRoom(parts.retention) };
     const missing: Fills['want'] = (shard, feed) => this.#fills.want(shard, feed);
     this.#fills = new Fills({ ...env, ...kept, ...options });
@@ -97,7 +99,7 @@ export class Durable {
     const common = { ...env, connection, options, places, audits, epochs, publisher, node };
     this.#publishing = new Publishing(common);
     this.#feeds = new Feeds({ ...common, host: this.#host(), ledger: this.#ledger, connected });
-    this.#reading = new Reading({ ...env, ...kept }, logs, missing, places);
+    this.#reading = new Reading({ ...env, ...kept, missing }, places);
     this.#watch = new Watch({ ...common, shards: this.#shards });
     this.#audits = audits;
     this.#epochs = epochs;
@@ -193,7 +195,14 @@ export class Durable {
       history_events: this.#ledger.events,
       history_bytes: this.#ledger.bytes,
       history_evicted_rooms: this.#evicted,
+      replays_memory: this.#reading.replays.memory,
+      replays_store: this.#reading.replays.store,
+      replays_shared: this.#reading.replays.shared,
+      histories_memory: this.#reading.histories.memory,
+      histories_store: this.#reading.histories.store,
+      histories_shared: this.#reading.histories.shared,
       history_loads: this.#reading.loads,
+      store_pages: this.#store.pages,
       inflight: this.#publisher.inflight,
       queued: this.#publisher.queued,
       queued_bytes: this.#publisher.queuedBytes,

@@ -11,29 +11,18 @@ import type { HistoryPolicy } from '../../broker/settings.ts';
 import { historyAnswer } from '../answers.ts';
 import type { Page } from '../tail.ts';
 import type { Feed } from './feed.ts';
-import { type Loadable, type Loaded, type LoadParts, loadAll, loadSince } from './loads.ts';
 import type { Places } from './place.ts';
+import { type Need, NOT_OPEN, type Question, type QuestionParts, Questions, SILENT } from './questions.ts';
 import { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { RoomSubjects } from './subject.ts';
 
-/** What has to be known before an answer can be given. */
-type Need = { readonly since: number } | 'all' | { readonly ahead: number };
-
-/** A load may be overtaken by what happens in the room; so often it is tried, and as often when NATS is silent. */
+/** A visit is tried so often when NATS is silent. */
 const ROUNDS = 4;
 const PAUSE_MS = 250;
-/** Readers of one stream that may wait at once: with 2 reading at a time and 5 ms each, the last waits for 1 s. */
+/** Reads of one stream that may wait at once: with 2 reading at a time and 5 ms each, the last waits for 1 s. */
 const WAITING_MAX = 500;
-/** How long an event that exists is waited for. */
-const ARRIVAL_MS = 2000;
 
-const SILENT: Fault = {
-  ok: false,
-  code: 'unavailable',
-  reason: 'the store of the room does not answer',
-  retryAfterMs: 1000,
-};
 const TOO_MANY: Fault = {
   ok: false,
   code: 'overloaded',
@@ -41,34 +30,36 @@ const TOO_MANY: Fault = {
   retryAfterMs: 1000,
   limit: WAITING_MAX,
 };
-const NOT_OPEN: Fault = {
-  ok: false,
-  code: 'unavailable',
-  reason: 'the room is not open here',
-  retryAfterMs: 1000,
-};
+
+/** How often memory had the answer, the store was read for it, or another's read was waited for. */
+class Answers {
+  memory = 0;
+  store = 0;
+  shared = 0;
+
+  late(shared: boolean): void {
+    if (shared) this.shared++;
+    else this.store++;
+  }
+}
 
 export class Reading {
-  readonly #parts: LoadParts;
-  readonly #logs: (shard: number) => string;
-  readonly #missing: (shard: Shard, feed: Feed) => void;
+  readonly #parts: QuestionParts;
   readonly #places: Places;
-  /** One load of a room at a time; who comes meanwhile looks again after it. */
-  readonly #loading = new Map<string, Promise<unknown>>();
+  readonly #questions: Questions;
   /** Rooms that are not open here, while their past is read. */
   readonly #visits = new Map<string, Promise<Ring | Fault>>();
-  loads = 0;
+  readonly replays = new Answers();
+  readonly histories = new Answers();
 
-  constructor(
-    parts: LoadParts,
-    logs: (shard: number) => string,
-    missing: (shard: Shard, feed: Feed) => void,
-    places: Places,
-  ) {
+  constructor(parts: QuestionParts, places: Places) {
     this.#places = places;
     this.#parts = parts;
-    this.#logs = logs;
-    this.#missing = missing;
+    this.#questions = new Questions(parts);
+  }
+
+  get loads(): number {
+    return this.#questions.loads;
   }
 
   replay(
@@ -82,11 +73,13 @@ export class Reading {
       done(NOT_OPEN);
       return;
     }
-    feed.ring.expire(this.#parts.now());
-    const answer = replayFrom(feed.ring, feed, since, page, false);
-    if ('ok' in answer) done(answer);
-    else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
-    else this.#later(this.#replayLater(feed, shard, since, page, answer.need), done);
+    const answer = (from: Feed, ring: Ring, beyond: boolean): Need | undefined => {
+      const found = replayFrom(ring, from, since, page, beyond);
+      if (!('ok' in found)) return found.need;
+      done(found);
+      return undefined;
+    };
+    this.#ask(this.replays, shard, feed, feed.ring, { answer, refuse: done });
   }
 
   history(
@@ -98,24 +91,45 @@ export class Reading {
     done: (result: HistoryPage | Fault) => void,
   ): void {
     const feed = shard.feeds.get(subjects.log);
-    const ring = feed?.rule === undefined ? undefined : feed.ring;
-    ring?.expire(this.#parts.now());
-    const need = ring === undefined ? 'all' : historyNeed(ring, query);
-    if (ring !== undefined && need === undefined) done(historyAnswer(ring, shard.epoch, query));
-    else if (shard.reads.waiting >= WAITING_MAX) done(TOO_MANY);
-    else if (feed !== undefined && ring !== undefined && need !== undefined)
-      this.#later(this.#historyLater(feed, shard, query, need), done);
-    else
-      this.#later(
-        this.#visited(ref, policy, subjects, shard).then((visited) =>
-          visited instanceof Ring ? historyAnswer(visited, shard.epoch, query) : visited,
-        ),
-        done,
-      );
+    if (feed?.ring === undefined || feed.rule === undefined) {
+      this.#visited(ref, policy, subjects, shard, query, done);
+      return;
+    }
+    const answer = ({ epoch }: Feed, ring: Ring): Need | undefined => {
+      const need = historyNeed(ring, query);
+      if (need === undefined) done(historyAnswer(ring, epoch, query));
+      return need;
+    };
+    this.#ask(this.histories, shard, feed, feed.ring, { answer, refuse: done });
   }
 
-  #later<T>(work: Promise<T | Fault>, done: (result: T | Fault) => void): void {
-    work
+  /** Out of memory before this returns, if it can be. */
+  #ask(answers: Answers, shard: Shard, feed: Feed, ring: Ring, question: Question): void {
+    ring.expire(this.#parts.now());
+    const need = question.answer(feed, ring, false);
+    if (need === undefined) answers.memory++;
+    else if (shard.reads.waiting >= WAITING_MAX) question.refuse(TOO_MANY);
+    else answers.late(this.#questions.ask(shard, feed, need, question));
+  }
+
+  /** A room that is not open here: its past is read for this one question, and those that come meanwhile. */
+  #visited(
+    ref: RoomRef,
+    policy: HistoryPolicy,
+    subjects: RoomSubjects,
+    shard: Shard,
+    query: HistoryQuery,
+    done: (result: HistoryPage | Fault) => void,
+  ): void {
+    let visit = this.#visits.get(ref.key);
+    if (visit === undefined && shard.reads.waiting >= WAITING_MAX) {
+      done(TOO_MANY);
+      return;
+    }
+    this.histories.late(visit !== undefined);
+    visit ??= this.#begin(ref, policy, subjects, shard);
+    visit
+      .then((ring) => (ring instanceof Ring ? historyAnswer(ring, shard.epoch, query) : ring))
       .catch((error: unknown) => {
         this.#parts.log.error({ err: error }, 'reading the store has failed');
         return SILENT;
@@ -123,99 +137,7 @@ export class Reading {
       .then(done);
   }
 
-  async #replayLater(
-    feed: Feed,
-    shard: Shard,
-    since: ReplaySince,
-    page: Page,
-    first: Need,
-  ): Promise<ReplayPage | Fault> {
-    let need = first;
-    let beyond = false;
-    for (let round = 0; round < ROUNDS; round++) {
-      const met = await this.#meet(feed, shard, need);
-      if (feed.ring === undefined || feed.rule === undefined) return NOT_OPEN;
-      if (met === 'beyond') beyond = true;
-      else if (met !== 'loaded') await this.#parts.sleep(PAUSE_MS);
-      feed.ring.expire(this.#parts.now());
-      const answer = replayFrom(feed.ring, feed, since, page, beyond);
-      if ('ok' in answer) return answer;
-      need = answer.need;
-    }
-    return SILENT;
-  }
-
-  async #historyLater(
-    feed: Feed,
-    shard: Shard,
-    query: HistoryQuery,
-    first: Need,
-  ): Promise<HistoryPage | Fault> {
-    let need: Need | undefined = first;
-    for (let round = 0; round < ROUNDS && need !== undefined; round++) {
-      const met = await this.#meet(feed, shard, need);
-      if (feed.ring === undefined || feed.rule === undefined) return NOT_OPEN;
-      if (met !== 'loaded') await this.#parts.sleep(PAUSE_MS);
-      need = historyNeed(feed.ring, query);
-    }
-    return need === undefined && feed.ring !== undefined
-      ? historyAnswer(feed.ring, feed.epoch, query)
-      : SILENT;
-  }
-
-  /** 'beyond': the position is one that the stream has not reached. */
-  async #meet(feed: Feed, shard: Shard, need: Need): Promise<Loaded | 'beyond'> {
-    const running = this.#loading.get(feed.log);
-    if (running !== undefined) {
-      await running;
-      return 'loaded';
-    }
-    const { ring } = feed;
-    if (ring === undefined) return 'lost';
-    const room = { ref: feed.ref, log: feed.log, ring };
-    const work =
-      typeof need === 'object' && 'ahead' in need
-        ? this.#ahead(feed, shard, need.ahead)
-        : this.#load(shard, room, need);
-    this.#loading.set(
-      feed.log,
-      work.catch(() => undefined),
-    );
-    try {
-      return await work;
-    } finally {
-      this.#loading.delete(feed.log);
-    }
-  }
-
-  #load(shard: Shard, room: Loadable, need: { readonly since: number } | 'all'): Promise<Loaded> {
-    this.loads++;
-    return need === 'all'
-      ? loadAll(this.#parts, shard, room)
-      : loadSince(this.#parts, shard, room, need.since);
-  }
-
-  /** The caller was further than this node: on a node that has received more, or in a stream that is no more. */
-  async #ahead(feed: Feed, shard: Shard, seq: number): Promise<Loaded | 'beyond'> {
-    const { store, sleep } = this.#parts;
-    const head = await store.last(shard.number, this.#logs(shard.number));
-    if (typeof head === 'string') return head;
-    if (seq > head.seq) return 'beyond';
-    const tail = await store.last(shard.number, feed.log);
-    if (typeof tail === 'string') return tail;
-    if (feed.rule?.exists(tail.seq) !== true) {
-      feed.sure = Math.max(feed.sure, head.seq);
-      return 'loaded';
-    }
-    this.#missing(shard, feed);
-    await Promise.race([new Promise<boolean>((seen) => feed.whenSeen(tail.seq, seen)), sleep(ARRIVAL_MS)]);
-    return 'loaded';
-  }
-
-  /** A room that is not open here: its past is read for this one question. */
-  #visited(ref: RoomRef, policy: HistoryPolicy, subjects: RoomSubjects, shard: Shard): Promise<Ring | Fault> {
-    const running = this.#visits.get(ref.key);
-    if (running !== undefined) return running;
+  #begin(ref: RoomRef, policy: HistoryPolicy, subjects: RoomSubjects, shard: Shard): Promise<Ring | Fault> {
     const visit = this.#visit(ref, policy, subjects, shard).finally(() => this.#visits.delete(ref.key));
     this.#visits.set(ref.key, visit);
     return visit;
@@ -232,7 +154,7 @@ export class Reading {
       const place = await this.#places.find(shard, subjects.log);
       if (place === undefined || shard.epoch === '') continue;
       const ring = new Ring(policy, { events: 0, bytes: 0 }, place.position);
-      const loaded = await this.#load(shard, { ref, log: subjects.log, ring }, 'all');
+      const loaded = await this.#questions.load(shard, { ref, log: subjects.log }, ring, 'all');
       if (loaded === 'loaded') return ring;
     }
     return SILENT;

@@ -56,6 +56,9 @@ export class Store {
   readonly #runningState = new Map<number, Promise<unknown>>();
   readonly #nextState = new Map<number, Promise<StreamState | 'missing' | NoAnswer>>();
 
+  /** Pages asked for so far. */
+  pages = 0;
+
   /** What is asked while not connected is answered at once, as lost. */
   constructor(leaders: Requests, replicas: Requests, subjects: Subjects, connected: () => boolean) {
     this.#connected = connected;
@@ -120,6 +123,7 @@ export class Store {
     each: Each,
     batch = BATCH,
   ): Promise<number | NoAnswer> {
+    this.pages++;
     let count = 0;
     const request = { seq: Math.max(1, seq), next_by_subj: filter, batch, max_bytes: PAGE_BYTES };
     const end = await this.#replica(shard, request, (msg, text) => {
