@@ -1,7 +1,8 @@
 /** What a pod says of itself on its admin listener. */
 import { sleep } from '../../support/stats.mjs';
 
-const FIGURE = /^carillon_bus_(\w+)(?:\{[^}]*\})? (\S+)$/;
+// Counters end in _total; the name is what the bus calls it.
+const FIGURE = /^carillon_bus_(\w+?)(?:_total)?(?:\{[^}]*\})? (\S+)$/;
 
 export class Vitals {
   #base;
