@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { test } from 'node:test';
+import { REFUSAL_REASONS } from '../../src/broker/limits/reasons.ts';
 import type { BusHealth } from '../../src/broker/ports.ts';
 import { SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
@@ -170,11 +171,12 @@ const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.
 
 const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
   outcome:
-    /^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|overloaded|draining|timeout|aborted|internal)$/,
+    /^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|limited|overloaded|draining|timeout|aborted|internal)$/,
   reason: [
     ...Object.keys(CLOSE_CODES),
     ...['normal', 'going_away', 'abnormal', 'too_big', 'other', 'backpressure', 'bus', 'retention', 'epoch'],
     ...SLOW_OUTCOMES,
+    ...REFUSAL_REASONS,
   ],
   code: Object.keys(ERROR_CODES),
   bus: ['embedded', 'nats'],
@@ -191,6 +193,7 @@ test('every label has a closed set of values, whatever the tally was given', asy
   t.upgrade('x' as 'accepted');
   t.close('y' as 'normal');
   t.error('z' as 'internal');
+  t.refused('w' as 'unfair');
   const all = await families(t);
   let series = 0;
   for (const [name, family] of all) {
@@ -207,7 +210,7 @@ test('every label has a closed set of values, whatever the tally was given', asy
     }
   }
   assert.equal(all.get('carillon_gaps_total')?.samples.get('carillon_gaps_total{reason="other"}'), 1000);
-  assert.ok(series < 200, `${series} series`);
+  assert.ok(series < 220, `${series} series`);
 });
 
 test('the process is described: memory, CPU, start, garbage collection', async () => {
