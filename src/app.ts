@@ -5,7 +5,7 @@ import { createTickets } from './auth/tickets.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { Hub } from './broker/hub.ts';
 import { Policies } from './broker/limits/policy.ts';
-import type { Bus, Clock, TokenVerifier } from './broker/ports.ts';
+import type { Bus, Clock, Cursors, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
@@ -39,9 +39,9 @@ const clock: Clock = { now: Date.now };
 export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
   const tally = new Tally();
   const verifier = await createVerifier(config.auth, clock);
-  const bus = createBus(config, log);
+  const { bus, cursors } = createBus(config, log);
   const transport = createTransport(config, log, tally, verifier, development);
-  const hub = createHub(config, log, tally, verifier, bus, transport);
+  const hub = createHub(config, log, tally, verifier, { bus, cursors }, transport);
   const lag = new RecentLag(() => performance.now());
   const metrics = createMetrics({ tally, bus, version: config.node.version });
   let phase: Phase = 'starting';
@@ -107,10 +107,15 @@ export async function provisionStreams(config: Config, log: Logger) {
   return applyStreams({ options: config.nats, policies: config.rooms, limits: config.limits, log });
 }
 
-function createBus(config: Config, log: Logger): Bus {
+interface Stores {
+  readonly bus: Bus;
+  readonly cursors: Cursors;
+}
+
+function createBus(config: Config, log: Logger): Stores {
   if (config.nats !== undefined) {
     const node = randomBytes(9).toString('hex');
-    return new NatsBus({
+    const bus = new NatsBus({
       options: config.nats,
       policies: config.rooms,
       limits: config.limits,
@@ -118,8 +123,13 @@ function createBus(config: Config, log: Logger): Bus {
       clock,
       log,
     });
+    return { bus, cursors: bus.cursors };
   }
-  return new MemoryBus({ limits: config.limits, clock, epoch: randomBytes(9).toString('base64url'), log });
+  const epoch = randomBytes(9).toString('base64url');
+  return {
+    bus: new MemoryBus({ limits: config.limits, clock, epoch, log }),
+    cursors: new MemoryCursors(config.limits.cursors),
+  };
 }
 
 function createTransport(
@@ -153,7 +163,7 @@ function createHub(
   log: Logger,
   tally: Tally,
   verifier: TokenVerifier,
-  bus: Bus,
+  stores: Stores,
   transport: Transport,
 ): Hub {
   const node: NodeIdentity = {
@@ -165,8 +175,7 @@ function createHub(
     limits: config.limits,
     policies: config.rooms,
     tenants: new Policies(config.tenants.default, config.tenants.named),
-    bus,
-    cursors: new MemoryCursors(),
+    ...stores,
     fanout: transport,
     verifier,
     clock,

@@ -112,10 +112,18 @@ export interface HistoryPage {
 
 /** What each user has seen of rooms that keep it, on any node and any device. */
 export interface Cursors {
-  /** `done` runs before this returns where memory holds the answer. */
+  /**
+   * `done` runs before this returns where memory holds the answer. It may be older than the last `put` of another
+   * node, never one that nobody has put.
+   */
   get(room: RoomRef, user: string, done: (cursor: Position | undefined | Fault) => void): void;
-  /** Stored soon, not at once: a crash may take back the last second. Positions only grow within an epoch. */
-  put(room: RoomRef, user: string, cursor: Position): void;
+  /**
+   * Stored soon, not at once: a crash may take back the last moment. Positions only grow within an epoch; one of the
+   * room's present epoch replaces any of another. The fault, where it cannot be taken.
+   */
+  put(room: RoomRef, user: string, cursor: Position): Fault | undefined;
+  /** The user leaves: whatever of it is not stored yet is, as soon as it can be. */
+  flush(room: RoomRef, user: string): void;
 }
 
 /**

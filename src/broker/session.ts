@@ -188,7 +188,7 @@ export class Session implements Owner, Answerable, TenantMember {
 
   /** Takes the session out of a room, at an exact place in the room's order. */
   drop(membership: Membership): void {
-    const { delivery, rooms, catchUps, slow, notices, tally } = this.#domain;
+    const { delivery, rooms, catchUps, slow, notices, tally, cursors } = this.#domain;
     const { room } = membership;
     delivery.flushRoom(room);
     membership.releaseAcks();
@@ -199,6 +199,7 @@ export class Session implements Owner, Answerable, TenantMember {
     tally.memberships--;
     notices.departed(membership);
     rooms.release(room);
+    cursors.flush(room.ref, membership.user);
   }
 
   end(why: CloseReason, detail?: string): void {

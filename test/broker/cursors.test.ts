@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Cursors, Fault, RoomRef } from '../../src/broker/ports.ts';
 import type { JoinedFrame, ServerFrame } from '../../src/protocol/frames.ts';
 import { SimNode, type SimSocket } from '../support/sim.ts';
 
@@ -14,6 +15,90 @@ function inbox(
   assert.equal(frames[0]?.type, 'joined');
   return { socket, frames, joined: frames[0] as JoinedFrame };
 }
+
+test('C3.14.1 a move that cannot be taken is answered, room by room', () => {
+  const node = new SimNode({ cursors: new FullCursors() });
+  node.connect('bob').write({ type: 'pub', room: '@ann', payload: 1 });
+  const { socket, joined } = inbox(node, 'ann');
+  socket.write({ type: 'seen', id: 'x', rooms: { '@ann': joined.seq } });
+  const [refusal, ...more] = socket.take();
+  assert.deepEqual(more, []);
+  assert.ok(refusal?.type === 'error');
+  const { code, limit, room, id, retry } = refusal;
+  assert.deepEqual(
+    { code, limit, room, id, retry },
+    { code: 'overloaded', limit: 9, room: '@ann', id: 'x', retry: true },
+  );
+});
+
+test('C3.14.3 a join that needs a cursor which cannot be read is refused, one with a position is not', () => {
+  const cursors = new FullCursors();
+  const node = new SimNode({ cursors });
+  cursors.away = true;
+  const socket = node.connect('ann');
+  socket.take();
+  socket.write({ type: 'join', room: '@ann', id: 1 });
+  const [refusal, ...more] = socket.take();
+  assert.deepEqual(more, []);
+  assert.ok(refusal?.type === 'error' && refusal.code === 'unavailable' && refusal.retry && refusal.id === 1);
+  socket.write({ type: 'join', room: '@ann', since: { epoch: 'e1', seq: 0 } });
+  assert.equal(socket.take()[0]?.type, 'joined');
+});
+
+test('C3.14.3 whoever leaves, by request or by a broken line, has its cursor stored at once', () => {
+  const cursors = new FullCursors();
+  const node = new SimNode({ cursors });
+  const first = inbox(node, 'ann');
+  first.socket.write({ type: 'leave', room: '@ann' });
+  assert.deepEqual(cursors.flushed, ['@ann ann']);
+  const second = inbox(node, 'ann');
+  second.socket.end(1006);
+  assert.deepEqual(cursors.flushed, ['@ann ann', '@ann ann']);
+});
+
+/** Takes no moves; answers when it is not away. */
+class FullCursors implements Cursors {
+  away = false;
+  readonly flushed: string[] = [];
+
+  get(_room: RoomRef, _user: string, done: (cursor: undefined | Fault) => void): void {
+    done(this.away ? { ok: false, code: 'unavailable', reason: 'away' } : undefined);
+  }
+
+  put(): Fault {
+    return { ok: false, code: 'overloaded', reason: 'full', limit: 9 };
+  }
+
+  flush(room: RoomRef, user: string): void {
+    this.flushed.push(`${room.name} ${user}`);
+  }
+}
+
+test('C4.2 unread is the exact number of events kept after the cursor, beyond what one page holds', () => {
+  const history = { count: 12_000, bytes: 64 * 1024 * 1024, ageMs: 600_000 };
+  const node = new SimNode({ history });
+  const sender = node.connect('bob');
+  const reader = inbox(node, 'ann').socket;
+  const seqs: number[] = [];
+  for (let n = 0; n < 11_000; n++) {
+    // Positions grow by more than one.
+    sender.write({ type: 'pub', room: n % 2 ? '@bob' : '@cid', payload: 0 });
+    sender.write({ type: 'pub', room: '@ann', payload: n });
+    if (n % 100 === 0) node.settle();
+  }
+  node.settle();
+  for (const frame of reader.take()) if (frame.type === 'event') seqs.push(frame.seq as number);
+  assert.equal(seqs.length, 11_000);
+  for (const seen of [undefined, 0, 1, 5000, 10_999, 11_000]) {
+    if (seen !== undefined && seen > 0) {
+      reader.write({ type: 'seen', rooms: { '@ann': seqs[seen - 1] } });
+    }
+    const again = inbox(node, 'ann');
+    assert.equal(again.joined.unread, 11_000 - (seen ?? 0));
+    assert.equal(payloads(again.frames).length, again.joined.unread);
+    again.socket.end(1000);
+  }
+});
 
 function payloads(frames: readonly ServerFrame[]): unknown[] {
   return frames.flatMap((frame) => (frame.type === 'event' ? [frame.payload] : []));

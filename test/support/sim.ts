@@ -5,6 +5,7 @@ import type {
   Bus,
   Clock,
   Connection,
+  Cursors,
   Fanout,
   Identity,
   Log,
@@ -42,6 +43,7 @@ export const LIMITS: Limits = {
   historyTotalBytes: 536_870_912,
   dedupeWindowMs: 60_000,
   dedupeEntries: 100_000,
+  cursors: 10_000,
   operations: {
     perSecond: 20_000,
     burst: 60_000,
@@ -128,6 +130,7 @@ export interface SimOptions {
   readonly tenants?: PolicyOverride;
   readonly history?: { readonly count: number; readonly bytes: number; readonly ageMs: number };
   readonly bus?: (clock: Clock) => Bus;
+  readonly cursors?: Cursors;
   /** Absent: the clock, which stands still within a turn. */
   readonly ticks?: () => number;
 }
@@ -164,7 +167,7 @@ export class SimNode {
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history },
       ],
       bus: this.bus,
-      cursors: new MemoryCursors(),
+      cursors: options.cursors ?? new MemoryCursors(limits.cursors),
       fanout: this.#fanout(),
       verifier: NO_TOKENS,
       clock,

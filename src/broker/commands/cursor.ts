@@ -1,6 +1,5 @@
 import type { Since } from '../../protocol/frames.ts';
 import { isInbox } from '../../protocol/room.ts';
-import { SINCE_LAST_MAX } from '../../protocol/validate.ts';
 import type { Domain } from '../domain.ts';
 import type { Fault, RoomRef } from '../ports.ts';
 
@@ -17,7 +16,6 @@ export function cursorOf(
   done: (since: Since | Fault) => void,
 ): void {
   domain.cursors.get(ref, user, (cursor) => {
-    if (cursor === undefined) done({ last: SINCE_LAST_MAX });
-    else done(cursor);
+    done(cursor ?? { last: Number.MAX_SAFE_INTEGER });
   });
 }

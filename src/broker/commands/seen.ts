@@ -14,6 +14,8 @@ export function seen(session: Session, frame: SeenFrame, domain: Domain): void {
     const { room } = member;
     if (!keepsCursor(domain, room.ref)) continue;
     // What has not been published yet cannot have been seen: it would hide the next events from this user.
-    domain.cursors.put(room.ref, session.identity.user, { epoch: room.epoch, seq: Math.min(seq, room.last) });
+    const cursor = { epoch: room.epoch, seq: Math.min(seq, room.last) };
+    const refused = domain.cursors.put(room.ref, session.identity.user, cursor);
+    if (refused !== undefined) session.refuse({ ...frame, room: name }, refused);
   }
 }

@@ -15,6 +15,7 @@ import type {
 import type { HistoryPolicy } from '../../broker/settings.ts';
 import type { Page } from '../tail.ts';
 import { dial, follow } from './connection.ts';
+import { NatsCursors } from './cursors.ts';
 import { Durable } from './durable.ts';
 import { type Env, environment } from './env.ts';
 import { GuardedSink, guarded } from './guard.ts';
@@ -28,6 +29,8 @@ import type { Cancel } from './timers.ts';
 import { Turns } from './turns.ts';
 
 const SWEEP_MS = 100;
+/** What a close without a drain gives the cursors, which wait for nothing but their turn. */
+const CLOSE_MS = 500;
 const DRAINING: Fault = {
   ok: false,
   code: 'unavailable',
@@ -47,6 +50,7 @@ const UNSENT_BYTES = 16 * 1024 * 1024;
 /** The bus of several nodes: durable rooms over JetStream streams, live rooms over core NATS. */
 export class NatsBus implements Bus {
   readonly kind = 'nats';
+  readonly cursors: NatsCursors;
   readonly #parts: NatsBusParts;
   readonly #env: Env;
   readonly #subjects: Subjects;
@@ -66,6 +70,12 @@ export class NatsBus implements Bus {
     this.#parts = parts;
     this.#env = environment(parts.clock, parts.log, parts.timers, parts.ticks, parts.random);
     this.#subjects = new Subjects(parts.options.prefix, parts.options.shards);
+    this.cursors = new NatsCursors({
+      env: this.#env,
+      subjects: this.#subjects,
+      writeMs: parts.options.cursorWriteMs,
+      max: parts.limits.cursors,
+    });
   }
 
   /** Throws with the reason when NATS cannot be reached, or does not have what the settings need. */
@@ -79,6 +89,7 @@ export class NatsBus implements Bus {
     this.#connected = true;
     try {
       this.#durable = await this.#startDurable(connection, outlet);
+      if (this.#durable?.cursors !== undefined) this.cursors.attach(this.#durable.cursors);
     } catch (error) {
       await this.close();
       throw error;
@@ -102,6 +113,7 @@ export class NatsBus implements Bus {
     this.#state = 'draining';
     const until = this.#env.ticks() + ms;
     while (this.#durable?.busy && this.#env.ticks() < until) await this.#env.sleep(20);
+    await this.cursors.drain(until);
     this.#outlet?.flush();
     if (this.#connected)
       await Promise.race([this.#connection?.flush(), this.#env.sleep(until - this.#env.ticks())]);
@@ -110,6 +122,7 @@ export class NatsBus implements Bus {
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
+    await this.cursors.drain(this.#env.ticks() + CLOSE_MS);
     for (const cancel of this.#timers.splice(0)) cancel();
     this.#outlet?.flush();
     this.#live?.close();
@@ -181,6 +194,7 @@ export class NatsBus implements Bus {
         live_rooms: this.#live?.size ?? 0,
         live_unsent: this.#live?.unsent ?? 0,
         ...this.#durable?.figures(),
+        ...this.cursors.figures(),
       },
     };
   }
@@ -266,6 +280,7 @@ export class NatsBus implements Bus {
     this.#congested = unsentBytes(this.#connection) > UNSENT_BYTES;
     this.#live?.expire();
     this.#durable?.sweep();
+    this.cursors.sweep();
   }
 }
 

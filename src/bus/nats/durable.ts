@@ -17,6 +17,7 @@ import type { Ledger, Page } from '../tail.ts';
 import { Requests } from './acks.ts';
 import { Audits } from './audit.ts';
 import { dial, follow } from './connection.ts';
+import { CursorStore } from './cursor-store.ts';
 import type { Env } from './env.ts';
 import { Epochs } from './epochs.ts';
 import { passingEvent } from './events.ts';
@@ -36,6 +37,8 @@ import type { RoomSubjects } from './subject.ts';
 import { Watch } from './watch.ts';
 
 const ENSURE_RETRY_MS = 500;
+/** A missing stream of cursors is not created more often than this: somebody may be deleting it on purpose. */
+const RECREATE_MS = 5000;
 
 export class Durable {
   readonly #parts: DurableParts;
@@ -54,6 +57,8 @@ export class Durable {
   readonly #store: Store;
   readonly #reading: Reading;
   readonly #watch: Watch;
+  /** undefined: no room keeps cursors. */
+  readonly cursors: CursorStore | undefined;
   #replayConnected = true;
   #evicted = 0;
 
@@ -82,13 +87,10 @@ export class Durable {
     );
     this.#requests = new Requests(connection, subjects.inbox(node), env, parts.outlet);
     this.#reads = new Requests(replay, subjects.inbox(`${node}-replay`), env);
-    const store = new Store(
-      this.#requests,
-      this.#reads,
-      subjects,
-      () => connected() && this.#replayConnected,
-    );
+    const bothConnected = () => connected() && this.#replayConnected;
+    const store = new Store(this.#requests, this.#reads, subjects, bothConnected);
     this.#store = store;
+    this.cursors = parts.retention.cursors ? this.#cursors(streams, bothConnected) : undefined;
     const kept = { store, logs, perRoom: perRoom(parts.retention) };
     const missing: Fills['want'] = (shard, feed) => this.#fills.want(shard, feed);
     this.#fills = new Fills({ ...env, ...kept, ...options });
@@ -251,6 +253,27 @@ export class Durable {
           'the stream takes publishes again',
         ),
     };
+  }
+
+  #cursors(streams: Streams, connected: () => boolean): CursorStore {
+    const { options, subjects, env } = this.#parts;
+    let triedAt = Number.NEGATIVE_INFINITY;
+    return new CursorStore({
+      leaders: this.#requests,
+      replicas: this.#reads,
+      stream: subjects.cursorStream,
+      timeoutMs: options.ackTimeoutMs,
+      connected,
+      epochOf: (shard) => this.#shards[shard]?.epoch ?? '',
+      missing: () => {
+        if (env.ticks() - triedAt < RECREATE_MS) return;
+        triedAt = env.ticks();
+        streams.recreateCursors().then(
+          (outcome) => env.log.warn({ outcome }, 'nobody answered for the stream of cursors'),
+          (error: unknown) => env.log.error({ err: error }, 'the stream of cursors cannot be looked at'),
+        );
+      },
+    });
   }
 
   #followReplay(): void {

@@ -41,6 +41,12 @@ export interface NatsOptions {
   readonly discover: boolean;
   /** Bytes of history that one stream keeps on each of its servers, whatever the rooms' policies say. */
   readonly streamBytes: number;
+  /** Bytes of cursors that their stream keeps on each of its servers; those not moved for longest go first. */
+  readonly cursorBytes: number;
+  /** A cursor that has not moved for so long is forgotten. */
+  readonly cursorAgeMs: number;
+  /** A cursor is written so long after it has moved, with all that it has moved meanwhile. */
+  readonly cursorWriteMs: number;
   readonly connectTimeoutMs: number;
   /** How long `start` tries to reach NATS and its streams. */
   readonly startTimeoutMs: number;
@@ -78,6 +84,11 @@ export const NATS_DEFAULTS: Omit<NatsOptions, 'servers'> = {
   discover: true,
   // About 2.5 million messages of 200 bytes. The server sets this much disk aside: 4 GiB for 8 streams.
   streamBytes: 512 * 1024 ** 2,
+  // A cursor takes about 200 bytes: 1.3 million of them.
+  cursorBytes: 256 * 1024 ** 2,
+  cursorAgeMs: 90 * 24 * 3_600_000,
+  // A reader that acknowledges each of 100 events a second costs one write instead of 100.
+  cursorWriteMs: 1000,
   // A hung server still accepts TCP: the client's own default of 20 s held a reconnect until it woke.
   connectTimeoutMs: 2000,
   startTimeoutMs: 30_000,

@@ -11,7 +11,10 @@ import type { Timers } from './timers.ts';
 export interface NatsBusParts {
   readonly options: NatsOptions;
   readonly policies: readonly RoomPolicy[];
-  readonly limits: Pick<Limits, 'payloadBytes' | 'historyTotalBytes' | 'dedupeWindowMs' | 'rooms'>;
+  readonly limits: Pick<
+    Limits,
+    'payloadBytes' | 'historyTotalBytes' | 'dedupeWindowMs' | 'rooms' | 'cursors'
+  >;
   /** Names this process among all that ever were: a new one at each start. */
   readonly node: string;
   readonly clock: Clock;

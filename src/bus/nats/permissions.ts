@@ -1,7 +1,7 @@
 /**
  * The least that NATS users of an installation need; test/bus/nats/security.test.ts holds it. A wildcard stands for
  * whole tokens only, so that streams cannot be named by their prefix: give the installation an account of its own,
- * or write the names of its streams in place of the `*`.
+ * or write the names of its streams, that of the cursors too, in place of the `*`.
  */
 export interface Permissions {
   readonly publish: readonly string[];

@@ -26,6 +26,8 @@ export interface Retention {
   readonly ageMs: number;
   readonly payloadBytes: number;
   readonly dedupeWindowMs: number;
+  /** Whether a room may keep cursors: an inbox does unless its policy says otherwise, and any pattern may match one. */
+  readonly cursors: boolean;
 }
 
 /** undefined: no room has a history. */
@@ -33,15 +35,15 @@ export function retentionOf(
   policies: readonly RoomPolicy[],
   limits: { readonly payloadBytes: number; readonly dedupeWindowMs: number },
 ): Retention | undefined {
-  const kept = policies
-    .map(({ history }) => history)
-    .filter((history): history is HistoryPolicy => history !== undefined);
+  const durable = policies.filter(({ history }) => history !== undefined);
+  const kept = durable.map(({ history }) => history as HistoryPolicy);
   if (kept.length === 0) return undefined;
   return {
     count: Math.max(...kept.map(({ count }) => count)),
     ageMs: Math.max(...kept.map(({ ageMs }) => ageMs)),
     payloadBytes: limits.payloadBytes,
     dedupeWindowMs: limits.dedupeWindowMs,
+    cursors: durable.some(({ cursor }) => cursor !== false),
   };
 }
 
@@ -55,9 +57,16 @@ type Wanted = Omit<
   'max_consumers' | 'sealed' | 'first_seq' | 'discard_new_per_subject' | 'mirror_direct'
 >;
 
-export function streamConfig(shard: number, replicas: number, retention: Retention, options: NatsOptions) {
+type WantedStream = Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'>;
+
+export function streamConfig(
+  shard: number,
+  replicas: number,
+  retention: Retention,
+  options: NatsOptions,
+): WantedStream {
   const subjects = new Subjects(options.prefix, options.shards);
-  const config: Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'> = {
+  return {
     name: subjects.stream(shard),
     description: 'Carillon: history of durable rooms',
     subjects: [subjects.logs(shard)],
@@ -76,9 +85,39 @@ export function streamConfig(shard: number, replicas: number, retention: Retenti
     allow_direct: true,
     deny_delete: true,
     republish: { src: subjects.logs(shard), dest: subjects.lives(shard) },
-    metadata: { 'carillon.shards': String(options.shards), 'carillon.schema': '1' },
+    metadata: metadataOf(options),
   };
-  return config;
+}
+
+/** Names of a room and a user, an epoch and a position. */
+const CURSOR_BYTES = 2048;
+
+/** One message per cursor, the latest. */
+export function cursorStreamConfig(replicas: number, options: NatsOptions): WantedStream {
+  const subjects = new Subjects(options.prefix, options.shards);
+  return {
+    name: subjects.cursorStream,
+    description: 'Carillon: what users have seen of rooms',
+    subjects: [subjects.cursors],
+    retention: 'limits',
+    storage: 'file',
+    num_replicas: replicas,
+    discard: 'old',
+    max_age: nanos(options.cursorAgeMs),
+    max_bytes: options.cursorBytes,
+    max_msgs: -1,
+    max_msgs_per_subject: 1,
+    max_msg_size: CURSOR_BYTES,
+    // Not used: a write names the one before it.
+    duplicate_window: nanos(100),
+    allow_direct: true,
+    deny_delete: true,
+    metadata: metadataOf(options),
+  };
+}
+
+function metadataOf({ shards }: NatsOptions): Record<string, string> {
+  return { 'carillon.shards': String(shards), 'carillon.schema': '1' };
 }
 
 /** Compared with what is there; the others may be set by an operator as the site needs them. */
@@ -96,7 +135,7 @@ const COMPARED = [
 ] as const;
 
 /** Differences in words for people; empty: it fits. */
-export function mismatches(config: StreamConfig, wanted: ReturnType<typeof streamConfig>): string[] {
+export function mismatches(config: StreamConfig, wanted: WantedStream): string[] {
   const differences: string[] = [];
   for (const field of ['carillon.shards', 'carillon.schema']) {
     const is = config.metadata?.[field];
@@ -174,10 +213,16 @@ export class Streams {
   }
 
   /** Creates what is missing, if it may. 'missing': it is, and may not be created. */
-  async recreate(shard: number): Promise<'missing' | 'there'> {
-    const problems = await this.#ensureOne(
-      streamConfig(shard, this.#replicas(), this.#retention, this.#options),
-    );
+  recreate(shard: number): Promise<'missing' | 'there'> {
+    return this.#recreate(streamConfig(shard, this.#replicas(), this.#retention, this.#options));
+  }
+
+  recreateCursors(): Promise<'missing' | 'there'> {
+    return this.#recreate(cursorStreamConfig(this.#replicas(), this.#options));
+  }
+
+  async #recreate(wanted: WantedStream): Promise<'missing' | 'there'> {
+    const problems = await this.#ensureOne(wanted);
     return problems.length === 0 ? 'there' : 'missing';
   }
 
@@ -208,11 +253,12 @@ export class Streams {
     return { created, updated, unchanged };
   }
 
-  #wanted() {
+  #wanted(): WantedStream[] {
     const replicas = this.#replicas();
-    return Array.from({ length: this.#options.shards }, (_, shard) =>
+    const wanted = Array.from({ length: this.#options.shards }, (_, shard) =>
       streamConfig(shard, replicas, this.#retention, this.#options),
     );
+    return this.#retention.cursors ? [...wanted, cursorStreamConfig(replicas, this.#options)] : wanted;
   }
 
   /** In a cluster of two, 3 is refused by the server with a text that says so. */
@@ -222,7 +268,7 @@ export class Streams {
     return this.#connection.info?.cluster === undefined ? 1 : 3;
   }
 
-  async #ensureOne(wanted: ReturnType<typeof streamConfig>): Promise<string[]> {
+  async #ensureOne(wanted: WantedStream): Promise<string[]> {
     let info = await this.#info(wanted.name);
     if (info === undefined) {
       if (!this.#options.manageStreams) return [`${wanted.name} is missing, and nats.manageStreams is false`];
@@ -232,7 +278,7 @@ export class Streams {
   }
 
   /** Another node may be doing the same; whatever it has made is judged like any other. */
-  async #add(wanted: ReturnType<typeof streamConfig>): Promise<StreamInfo> {
+  async #add(wanted: WantedStream): Promise<StreamInfo> {
     const manager = await this.#managed();
     try {
       return await manager.streams.add(wanted);
@@ -242,15 +288,15 @@ export class Streams {
       const reason = error instanceof Error ? error.message : String(error);
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
-        `the stream ${wanted.name} (${size}, nats.streamBytes) cannot be made: ${reason}. All ` +
-          `${this.#options.shards} streams together must fit into max_file_store of each server, and a cluster of ` +
+        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes) cannot be made: ` +
+          `${reason}. All streams together must fit into max_file_store of each server, and a cluster of ` +
           'fewer than 3 servers needs nats.replicas: 1.',
         { cause: error },
       );
     }
   }
 
-  #sameShards(info: StreamInfo, wanted: ReturnType<typeof streamConfig>): void {
+  #sameShards(info: StreamInfo, wanted: WantedStream): void {
     const is = info.config.metadata?.['carillon.shards'];
     const should = wanted.metadata?.['carillon.shards'];
     if (is !== undefined && is !== should)
@@ -277,6 +323,6 @@ export class Streams {
   }
 }
 
-function sizesDiffer(config: StreamConfig, wanted: ReturnType<typeof streamConfig>): boolean {
+function sizesDiffer(config: StreamConfig, wanted: WantedStream): boolean {
   return config.num_replicas !== wanted.num_replicas || config.max_bytes !== wanted.max_bytes;
 }

@@ -1,4 +1,5 @@
 /** Subjects of NATS for rooms of Carillon, and which stream a room belongs to. */
+import { createHash } from 'node:crypto';
 
 /** Left alone by `encodeURIComponent`, but with a meaning in subjects, or easily taken for one. */
 const SPECIAL = /[.!~*'()]/g;
@@ -58,6 +59,12 @@ export function fnv1a32(text: string): number {
 /** Some 4 MB of names at the most; the busy rooms are back at once after it was emptied. */
 const KNOWN_MAX = 10_000;
 
+export interface CursorSubject {
+  /** Of the room's events, whose epoch the cursor belongs to. */
+  readonly shard: number;
+  readonly subject: string;
+}
+
 export interface RoomSubjects {
   readonly shard: number;
   /** Captured by the stream. Nobody subscribes to it: an election would then answer publishes with silence. */
@@ -94,6 +101,23 @@ export class Subjects {
     const tokens = `${shard}.${encodeToken(tenant)}.${encodeToken(name)}`;
     const live = `${this.prefix}.live.${tokens}`;
     return live.length > SUBJECT_MAX ? undefined : { shard, log: `${this.prefix}.log.${tokens}`, live };
+  }
+
+  /** Of what one user has seen of a room. A user with too long a name goes by a digest, which no name encodes to. */
+  cursor(tenant: string, name: string, user: string): CursorSubject {
+    const shard = fnv1a32(`${tenant}\0${name}`) % this.shards;
+    const room = `${this.prefix}.cur.${encodeToken(tenant)}.${encodeToken(name)}.`;
+    const subject = room + encodeToken(user);
+    if (subject.length <= SUBJECT_MAX) return { shard, subject };
+    return { shard, subject: `${room}%sha256-${createHash('sha256').update(user).digest('base64url')}` };
+  }
+
+  get cursors(): string {
+    return `${this.prefix}.cur.>`;
+  }
+
+  get cursorStream(): string {
+    return `${this.prefix.toUpperCase()}_CURSORS`;
   }
 
   stream(shard: number): string {

@@ -10,6 +10,7 @@ import { applyStreams } from '../../../src/bus/nats/apply.ts';
 import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
 import { applyPermissions, brokerPermissions, type Permissions } from '../../../src/bus/nats/permissions.ts';
 import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/bus/probe.ts';
+import { becomes, get } from '../../contract/cursors.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { authority } from '../../support/nats/certs.ts';
@@ -68,8 +69,8 @@ test('with the least permissions everything works that a broker does', async (co
   const policies = [LIVE, durable()];
   const credentials = { nkeySeed: installer.seed };
   const limits = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
-  const apply = natsOptions({ ...options, credentials, streamBytes: 2 ** 25 });
-  assert.equal((await applyStreams({ options: apply, policies, limits, log: VOICE })).created.length, 2);
+  const apply = natsOptions({ ...options, credentials, streamBytes: 2 ** 25, cursorBytes: 2 ** 20 });
+  assert.equal((await applyStreams({ options: apply, policies, limits, log: VOICE })).created.length, 3);
   assert.equal(
     (await applyStreams({ options: apply, policies: [durable({ count: 5000 })], limits, log: VOICE })).updated
       .length,
@@ -105,6 +106,11 @@ test('with the least permissions everything works that a broker does', async (co
   await opened(there, live);
   await accepted(there, live, 'x');
   await liveProbe.count(1);
+  const cursor = { epoch: probe.position.epoch, seq: seqs[4] as number };
+  assert.equal(await get(there.cursors, room, 'ann'), undefined);
+  here.cursors.put(room, 'ann', cursor);
+  here.cursors.flush(room, 'ann');
+  await becomes(there.cursors, room, 'ann', cursor);
   await sleep(500);
   assert.ok((here.health().figures['audits'] ?? 0) > 0);
   assert.deepEqual(complaints, [], 'the server has refused nothing');

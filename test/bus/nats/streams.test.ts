@@ -23,7 +23,14 @@ const TEN_MINUTES = durable({ count: 200, ageMs: 600_000 });
 const LIMITS = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
 
 function settings(prefix: string, more: Partial<NatsOptions> = {}): NatsOptions {
-  return natsOptions({ servers: cluster.urls, prefix, shards: 2, streamBytes: 2 ** 25, ...more });
+  return natsOptions({
+    servers: cluster.urls,
+    prefix,
+    shards: 2,
+    streamBytes: 2 ** 25,
+    cursorBytes: 2 ** 20,
+    ...more,
+  });
 }
 
 async function started(
@@ -52,6 +59,21 @@ test('a broker creates what is missing, as wide as the widest room', async (cont
   assert.deepEqual(config.republish, { src: `${prefix}.log.1.>`, dest: `${prefix}.live.1.>` });
   assert.equal(config.storage, 'file');
   assert.equal(config.num_replicas, 1);
+});
+
+test('the stream of cursors: one message for each, for as long as the settings say', async (context) => {
+  const prefix = newPrefix();
+  await started(context, { prefix, cursorAgeMs: 7_200_000 });
+  const { config } = await manager.streams.info(`${prefix.toUpperCase()}_CURSORS`);
+  assert.deepEqual(config.subjects, [`${prefix}.cur.>`]);
+  assert.equal(config.max_msgs_per_subject, 1);
+  assert.equal(config.max_age, 7_200_000 * 1e6);
+  assert.equal(config.storage, 'file');
+  assert.equal(config.allow_direct, true);
+  await assert.rejects(
+    started(context, { prefix, cursorAgeMs: 3_600_000 }),
+    new RegExp(`${prefix.toUpperCase()}_CURSORS: max_age is 7200000000000, not 3600000000000.*streams apply`),
+  );
 });
 
 test('several brokers may start at once', async (context) => {
@@ -98,12 +120,22 @@ test('manageStreams: false creates nothing and says what is missing', async (con
 
 test('streams apply creates, then updates, then has nothing to do', async () => {
   const prefix = newPrefix();
-  const names = [0, 1].map((shard) => `${prefix.toUpperCase()}_${shard}`);
+  const shards = [0, 1].map((shard) => `${prefix.toUpperCase()}_${shard}`);
+  const cursors = `${prefix.toUpperCase()}_CURSORS`;
+  const names = [...shards, cursors];
   assert.deepEqual(await apply(settings(prefix)), { created: names, updated: [], unchanged: [] });
   assert.deepEqual(await apply(settings(prefix)), { created: [], updated: [], unchanged: names });
   const wider = [durable({ count: 500, ageMs: 600_000 })];
-  assert.deepEqual(await apply(settings(prefix), wider), { created: [], updated: names, unchanged: [] });
-  assert.equal((await manager.streams.info(names[0] as string)).config.max_msgs_per_subject, 501);
+  assert.deepEqual(await apply(settings(prefix), wider), {
+    created: [],
+    updated: shards,
+    unchanged: [cursors],
+  });
+  assert.equal((await manager.streams.info(shards[0] as string)).config.max_msgs_per_subject, 501);
+  const longer = settings(prefix, { cursorAgeMs: 100 * 24 * 3_600_000, cursorBytes: 2 ** 21 });
+  assert.deepEqual((await apply(longer, wider)).updated, [cursors]);
+  const { config } = await manager.streams.info(cursors);
+  assert.deepEqual([config.max_age, config.max_bytes], [100 * 24 * 3_600_000 * 1e6, 2 ** 21]);
 });
 
 test('another number of shards is refused by the start and by apply: rooms would be looked for elsewhere', async (context) => {

@@ -15,6 +15,7 @@ export interface BusSetup {
   readonly historyTotalBytes?: number;
   readonly payloadBytes?: number;
   readonly rooms?: number;
+  readonly cursors?: number;
 }
 
 /** A prefix that no other test has: streams and subjects of its own on a shared server. */
@@ -25,13 +26,14 @@ export function newPrefix(): string {
 /** A node's bus, not started; with few small streams, so that a test starts fast. */
 export function natsBus(servers: readonly string[], setup: BusSetup = {}): NatsBus {
   return new NatsBus({
-    options: natsOptions({ servers, shards: 2, streamBytes: 32 * MIB, ...setup.options }),
+    options: natsOptions({ servers, shards: 2, streamBytes: 32 * MIB, cursorBytes: MIB, ...setup.options }),
     policies: setup.policies ?? [durable()],
     limits: {
       payloadBytes: setup.payloadBytes ?? 65_536,
       historyTotalBytes: setup.historyTotalBytes ?? 64 * MIB,
       dedupeWindowMs: 60_000,
       rooms: setup.rooms ?? 100_000,
+      cursors: setup.cursors ?? 10_000,
     },
     node: `n${randomBytes(4).toString('hex')}`,
     clock: setup.clock ?? { now: Date.now },

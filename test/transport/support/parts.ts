@@ -28,6 +28,7 @@ const LIMITS: Limits = {
   historyTotalBytes: 64 * 1024 * 1024,
   dedupeWindowMs: 60_000,
   dedupeEntries: 10_000,
+  cursors: 10_000,
   operations: {
     perSecond: 20_000,
     burst: 60_000,

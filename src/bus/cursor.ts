@@ -1,0 +1,18 @@
+/** What every implementation of `Cursors` says of positions and keys alike. */
+import type { Fault, RoomRef } from '../broker/ports.ts';
+import type { Position } from '../protocol/frames.ts';
+
+export function cursorKey(room: RoomRef, user: string): string {
+  return `${room.key}\0${user}`;
+}
+
+/** Whether a cursor that stands there has nothing to learn from this position. Another epoch always replaces. */
+export function covers(reached: Position | undefined, cursor: Position): boolean {
+  return reached !== undefined && reached.epoch === cursor.epoch && reached.seq >= cursor.seq;
+}
+
+/** The answer to `Cursors.put` at `limits.cursors`. */
+export function tooManyCursors(limit: number): Fault {
+  const reason = 'as many cursors wait to be stored as this node may hold';
+  return { ok: false, code: 'overloaded', reason, retryAfterMs: 1000, limit };
+}
