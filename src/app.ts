@@ -5,7 +5,7 @@ import { createTickets } from './auth/tickets.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { Hub } from './broker/hub.ts';
 import { Policies } from './broker/limits/policy.ts';
-import type { Bus, Clock, Cursors, TokenVerifier } from './broker/ports.ts';
+import type { After, Bus, Clock, Cursors, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
@@ -34,6 +34,7 @@ const FAST_DRAIN_MS = 300;
 const LINGER_MS = 50;
 
 const clock: Clock = { now: Date.now };
+const later: After = (ms, task) => void setTimeout(task, ms);
 
 /** Builds every part of a node and joins them; nothing runs before `listen`. */
 export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
@@ -93,7 +94,7 @@ async function sendAway(
   const deadline = after(drain.deadlineMs);
   const sentAway = new Promise<void>((done) => {
     const plan = { windowMs, perSecond: drain.perSecond, reason };
-    hub.drain(plan, Math.random, (ms, task) => void setTimeout(task, ms), done);
+    hub.drain(plan, Math.random, later, done);
   });
   await Promise.race([sentAway.then(() => bus.drain(drain.deadlineMs)), deadline.reached]);
   deadline.cancel();
@@ -180,7 +181,9 @@ function createHub(
     verifier,
     clock,
     ticks: () => performance.now(),
+    batching: config.delivery,
     defer: setImmediate,
+    after: later,
     tally,
     log,
     tickets: createTickets({ secrets: ticketSecrets(config), ttlSeconds: config.tickets.ttlSeconds }, clock),

@@ -1,8 +1,8 @@
+import type { Bundles } from './bundles.ts';
 import type { Delivery } from './delivery.ts';
-import { encodeEvents } from './encode.ts';
 import type { RoomEvent } from './event.ts';
 import type { Membership } from './membership.ts';
-import type { Bus, Defer, Fault, ReplayPage, Ticks } from './ports.ts';
+import type { Bus, Connection, Defer, Fault, ReplayPage, Ticks } from './ports.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
@@ -15,10 +15,13 @@ export const REPLAY_PAGE = { count: 64, maxBytes: 32 * 1024 } as const;
 const TURN_MS = 4;
 /** What of it those may take that begin in the turn; the rest is for those that began before. */
 const BEGIN_MS = 2;
+/** Steps that a catch-up may take at once when its wait is over: an answer out of memory or two, and the hand-over. */
+const LAST_STEPS = 4;
 
 export interface CatchUpParts {
   readonly bus: Bus;
   readonly delivery: Delivery;
+  readonly bundles: Bundles;
   readonly limits: Limits;
   readonly ticks: Ticks;
   readonly defer: Defer;
@@ -33,6 +36,8 @@ interface CatchUp {
   cursor: number;
   /** Whether it waits for its socket to send what was given to it. */
   parked: boolean;
+  /** It has been at the head once, and waited for others of its connection. */
+  waited: boolean;
 }
 
 /** Work for a turn of the loop. true: there is more to do in a later one. */
@@ -42,11 +47,18 @@ type Job = () => boolean;
  * Replays and hands over to native delivery, many at once: each gets a page in turn, as long as its socket
  * takes the bytes. The hand-over is one synchronous step (bus has nothing newer, gathered events flushed,
  * topic subscribed), so that nothing is lost and nothing comes twice.
+ *
+ * What goes to one connection goes through its bundle. With a ceiling (`delivery.batchMs`) a catch-up at its end
+ * waits until the bundle is due, so that the rooms of one connection are handed over together, in one array.
  */
 export class CatchUps {
   readonly #parts: CatchUpParts;
   readonly #active = new Map<Membership, CatchUp>();
   #ready: Job[] = [];
+  /** At their end, until the bundle of their connection is due. */
+  readonly #settling = new Map<Connection, CatchUp[]>();
+  /** Several are handed over in this very step, which sends the bundle itself. */
+  #together = false;
   #scheduled = false;
   /** Milliseconds of this turn of the loop that catch-ups have taken. */
   #spent = 0;
@@ -54,6 +66,7 @@ export class CatchUps {
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
+    parts.bundles.whenDue((connection) => this.#settle(connection));
   }
 
   /**
@@ -69,11 +82,19 @@ export class CatchUps {
       });
   }
 
-  /** Sends the first page now, if the socket takes it; most resumes end within this call. */
+  /**
+   * Sends the first page now, if the socket takes it, and with it what the bundle of the connection holds; most
+   * resumes end within this call, or with the bundle.
+   */
   start(member: Membership, page: ReplayPage, from: number): void {
     const catchUp = this.#add(member, page.epoch, from);
     // A page that cannot be sent now is asked for again: held, thousands of them would be a second copy of the rooms.
-    if (!this.#mayBegin()) return this.#again(catchUp);
+    if (this.#mayBegin()) this.#first(catchUp, page);
+    else this.#again(catchUp);
+    this.#sendUnlessWaiting(catchUp);
+  }
+
+  #first(catchUp: CatchUp, page: ReplayPage): void {
     this.#measured(() => {
       if (!this.#hasRoom(catchUp)) catchUp.parked = true;
       else if (this.#deliver(catchUp, page, false)) this.#again(catchUp);
@@ -101,7 +122,7 @@ export class CatchUps {
   }
 
   #add(member: Membership, epoch: string, cursor: number): CatchUp {
-    const catchUp = { member, epoch, cursor, parked: false };
+    const catchUp = { member, epoch, cursor, parked: false, waited: false };
     this.#active.set(member, catchUp);
     this.#parts.tally.catchUps = this.#active.size;
     return catchUp;
@@ -180,6 +201,7 @@ export class CatchUps {
     const since = { epoch: catchUp.epoch, seq: catchUp.cursor };
     this.#parts.bus.replay(member.room.ref, since, REPLAY_PAGE, (result) => {
       const goesOn = this.#answered(catchUp, result, atOnce);
+      this.#sendUnlessWaiting(catchUp);
       if (atOnce) more = goesOn;
       else if (goesOn) this.#again(catchUp);
     });
@@ -198,7 +220,8 @@ export class CatchUps {
     if (result.gap !== undefined) {
       const { from, to, reason } = result.gap;
       this.#parts.tally.gap(reason);
-      member.owner.send({ type: 'gap', room: member.room.ref.name, from, to, reason, action: 'skip' });
+      const room = member.room.ref.name;
+      this.#parts.bundles.tell(member.connection, { type: 'gap', room, from, to, reason, action: 'skip' });
       catchUp.cursor = to;
     }
     catchUp.epoch = result.epoch;
@@ -211,30 +234,66 @@ export class CatchUps {
    * silent for longer than its retention, nodes can know different positions with nothing between them.
    */
   #deliver(catchUp: CatchUp, { events, remaining }: ReplayPage, atOnce: boolean): boolean {
-    if (events.length > 0 && !this.#send(catchUp, events)) return true;
+    if (events.length > 0) this.#send(catchUp, events);
     if (remaining > 0 || (!atOnce && catchUp.cursor !== catchUp.member.room.last)) return true;
-    this.#handOver(catchUp.member);
+    if (catchUp.waited || !this.#parts.bundles.wait) this.#handOver(catchUp.member);
+    else this.#wait(catchUp);
     return false;
   }
 
-  #send(catchUp: CatchUp, events: readonly RoomEvent[]): boolean {
+  #send(catchUp: CatchUp, events: readonly RoomEvent[]): void {
+    const { bundles, tally } = this.#parts;
     const { connection } = catchUp.member;
-    const data = encodeEvents(events, connection.encoding);
-    if (!connection.send(data)) return false;
-    const { tally } = this.#parts;
+    for (const event of events) {
+      bundles.add(connection, event);
+      tally.catchUpBytes += event.size;
+      catchUp.cursor = event.seq;
+    }
     tally.replayed += events.length;
-    tally.catchUpBytes += data.length;
-    tally.bytesOut += data.length;
-    catchUp.cursor = (events[events.length - 1] as RoomEvent).seq;
+  }
+
+  #sendUnlessWaiting({ member }: CatchUp): void {
+    const { bundles } = this.#parts;
+    if (!bundles.wait) bundles.flush(member.connection);
+  }
+
+  /** For the others of the connection, until its bundle is due. */
+  #wait(catchUp: CatchUp): void {
+    const { connection } = catchUp.member;
+    const others = this.#settling.get(connection);
+    if (others !== undefined) others.push(catchUp);
+    else this.#settling.set(connection, [catchUp]);
+    this.#parts.bundles.open(connection);
+  }
+
+  /** The wait of these catch-ups is over: what came meanwhile is added, and they are handed over together. */
+  #settle(connection: Connection): void {
+    const settling = this.#settling.get(connection);
+    if (settling === undefined) return;
+    this.#settling.delete(connection);
+    this.#together = true;
+    for (const catchUp of settling) {
+      catchUp.waited = true;
+      if (this.#lastSteps(catchUp)) this.#again(catchUp);
+    }
+    this.#together = false;
+  }
+
+  /** true: there is more to do, in later turns. */
+  #lastSteps(catchUp: CatchUp): boolean {
+    for (let steps = 0; steps < LAST_STEPS; steps++) if (!this.#step(catchUp)) return false;
     return true;
   }
 
+  /** Nothing is published between the subscription and the sending of the bundle. */
   #handOver(member: Membership): void {
-    const { room } = member;
+    const { delivery, bundles } = this.#parts;
+    const { room, connection } = member;
     this.stop(member);
-    this.#parts.delivery.flushRoom(room);
+    delivery.flushRoom(room);
     room.attach(member);
-    member.owner.send({ type: 'caught_up', room: room.ref.name, seq: room.last });
+    bundles.tell(connection, { type: 'caught_up', room: room.ref.name, seq: room.last });
+    if (!this.#together) bundles.flush(connection);
     member.releaseAcks();
   }
 }

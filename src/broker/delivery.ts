@@ -1,8 +1,10 @@
 import type { Encoding, GapReason } from '../protocol/frames.ts';
 import { encodeEvents, encodeFrame } from './encode.ts';
 import type { RoomEvent } from './event.ts';
-import type { Clock, Defer, Fanout } from './ports.ts';
+import { Holding } from './holding.ts';
+import type { After, Clock, Defer, Fanout } from './ports.ts';
 import type { Room, RoomHost } from './room.ts';
+import type { Batching } from './settings.ts';
 import type { Tally } from './tally.ts';
 
 /** Somebody whose answers wait until the events of this turn are out: an ack may not overtake its event. */
@@ -10,24 +12,31 @@ export interface Answerable {
   flushAnswers(): void;
 }
 
-/**
- * One array frame holds at most so many events and bytes. More per frame gains nothing measurable, and a
- * receiver should not have to parse megabytes at once.
- */
-const FRAME_EVENTS = 64;
-const FRAME_BYTES = 48 * 1024;
+/** Of an array in JSON; between its frames there is one byte less than there are frames. */
+const BRACKETS = 2;
 
 /** A room that gathers more than this within one turn is flushed at once, to bound what a turn holds. */
 const TURN_BYTES = 512 * 1024;
 
+export interface DeliveryParts {
+  readonly fanout: Fanout;
+  readonly batching: Batching;
+  readonly defer: Defer;
+  readonly after: After;
+  readonly clock: Clock;
+  readonly tally: Tally;
+}
+
 /**
- * Events on their way from the bus to the sockets. They are gathered per room for one turn of the loop and
- * published outside every message handler: publishing inside one costs 14 times the CPU, because the
+ * Events on their way from the bus to the sockets. They are gathered per room for one turn of the loop, or where
+ * the room's pattern asks for it up to its `batchMs`, and published outside every message handler: publishing inside one costs 14 times the CPU, because the
  * publisher's socket holds the only cork buffer of uWebSockets.js, and every subscriber's bytes then go out
  * in a system call per message.
  */
 export class Delivery implements RoomHost {
   readonly #fanout: Fanout;
+  readonly #batching: Batching;
+  readonly #holding: Holding;
   readonly #defer: Defer;
   readonly #clock: Clock;
   readonly #tally: Tally;
@@ -38,8 +47,13 @@ export class Delivery implements RoomHost {
   #published = 0;
   #onPublished: (bytes: number) => void = () => {};
 
-  constructor(fanout: Fanout, defer: Defer, clock: Clock, tally: Tally) {
+  constructor({ fanout, batching, defer, after, clock, tally }: DeliveryParts) {
     this.#fanout = fanout;
+    this.#batching = batching;
+    this.#holding = new Holding(after, (rooms) => {
+      this.#rooms = this.#rooms.concat(rooms);
+      this.flush();
+    });
     this.#defer = defer;
     this.#clock = clock;
     this.#tally = tally;
@@ -48,13 +62,14 @@ export class Delivery implements RoomHost {
   gathered(room: Room, event: RoomEvent): void {
     if (room.pending === undefined) {
       room.pending = [event];
-      this.#rooms.push(room);
-      this.#schedule();
+      if (room.batchMs > 0) this.#holding.hold(room);
+      else this.#flushLater(room);
     } else {
       room.pending.push(event);
     }
-    room.pendingBytes += event.json.length;
+    room.pendingBytes += event.size;
     if (room.pendingBytes > TURN_BYTES) this.flushRoom(room);
+    else if (room.held && this.#fills(room, event)) this.#flushLater(room);
   }
 
   lost(room: Room, from: number, to: number, reason: GapReason): void {
@@ -106,6 +121,19 @@ export class Delivery implements RoomHost {
       start = at + 1;
     }
     this.#publishRun(room, events, start, events.length);
+    room.flushed();
+  }
+
+  /** Whether the frame of a room that waits has become full with this event: then there is nothing to wait for. */
+  #fills(room: Room, event: RoomEvent): boolean {
+    const { batchEvents, batchBytes } = this.#batching;
+    const before = room.pendingBytes - event.size;
+    return room.pending?.length === batchEvents || (before < batchBytes && room.pendingBytes >= batchBytes);
+  }
+
+  #flushLater(room: Room): void {
+    this.#rooms.push(room);
+    this.#schedule();
   }
 
   #schedule(): void {
@@ -122,12 +150,14 @@ export class Delivery implements RoomHost {
 
   /** events[start, end) as as few frames as the frame bounds allow. */
   #publishRun(room: Room, events: readonly RoomEvent[], start: number, end: number): void {
+    const { batchEvents, batchBytes } = this.#batching;
     let from = start;
     while (from < end) {
       let to = from;
-      let bytes = 0;
-      while (to < end && to - from < FRAME_EVENTS && (to === from || bytes < FRAME_BYTES)) {
-        bytes += (events[to] as RoomEvent).json.length;
+      let bytes = BRACKETS - 1;
+      while (to < end && to - from < batchEvents) {
+        bytes += (events[to] as RoomEvent).size + 1;
+        if (bytes > batchBytes && to > from) break;
         to++;
       }
       const frame = from === 0 && to === events.length ? events : events.slice(from, to);

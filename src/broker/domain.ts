@@ -1,11 +1,12 @@
+import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
 import { Delivery } from './delivery.ts';
 import type { Policies } from './limits/policy.ts';
 import { Tenants } from './limits/tenants.ts';
 import { PresenceNotices } from './notices.ts';
-import type { Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
+import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
-import type { Limits, NodeIdentity, RoomPolicy } from './settings.ts';
+import type { Batching, Limits, NodeIdentity, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 
@@ -13,6 +14,7 @@ import type { Tally } from './tally.ts';
 export interface DomainParts {
   readonly node: NodeIdentity;
   readonly limits: Limits;
+  readonly batching: Batching;
   readonly policies: readonly RoomPolicy[];
   readonly tenants: Policies;
   readonly bus: Bus;
@@ -22,6 +24,7 @@ export interface DomainParts {
   readonly clock: Clock;
   readonly ticks: Ticks;
   readonly defer: Defer;
+  readonly after: After;
   readonly tally: Tally;
   readonly log: Log;
 }
@@ -39,20 +42,23 @@ export interface Domain {
   readonly verifier: TokenVerifier;
   readonly rooms: Rooms;
   readonly delivery: Delivery;
+  readonly bundles: Bundles;
   readonly catchUps: CatchUps;
   readonly notices: PresenceNotices;
   readonly slow: SlowReaders;
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
-  const { bus, fanout, clock, ticks, defer, limits, tally } = parts;
-  const delivery = new Delivery(fanout, defer, clock, tally);
-  const catchUps = new CatchUps({ bus, delivery, limits, ticks, defer, tally });
+  const { bus, clock, ticks, defer, limits, tally } = parts;
+  const delivery = new Delivery(parts);
+  const bundles = new Bundles(parts);
+  const catchUps = new CatchUps({ bus, delivery, bundles, limits, ticks, defer, tally });
   const slow = new SlowReaders({
     sessions,
     limits,
     keeps: (room) => bus.keeps(room),
     delivery,
+    bundles,
     catchUps,
     ticks,
     tally,
@@ -70,8 +76,9 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     verifier: parts.verifier,
     rooms: new Rooms(parts.policies, bus, delivery, tally),
     delivery,
+    bundles,
     catchUps,
-    notices: new PresenceNotices(fanout, delivery),
+    notices: new PresenceNotices(parts.fanout, delivery),
     slow,
   };
 }

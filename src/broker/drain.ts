@@ -1,3 +1,4 @@
+import type { After } from './ports.ts';
 import type { Session } from './session.ts';
 
 export interface DrainPlan {
@@ -9,9 +10,6 @@ export interface DrainPlan {
   /** The ticket that the session comes back with. */
   readonly ticketOf: (session: Session) => string | undefined;
 }
-
-/** Runs a task after some milliseconds. */
-export type After = (ms: number, task: () => void) => void;
 
 /**
  * Sends every session away in a slot of its own, so that they do not arrive elsewhere all at once: `drain`

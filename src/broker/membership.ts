@@ -6,6 +6,7 @@ import type { Room, RoomMember } from './room.ts';
 export interface Owner {
   readonly connection: Connection;
   readonly identity: Identity;
+  /** At once. */
   send(frame: ServerFrame): void;
   /** After the events of this turn. */
   answer(frame: ServerFrame): void;
@@ -26,7 +27,7 @@ export class Membership implements RoomMember {
   at = -1;
   native = false;
   present = false;
-  /** Acks of own publishes whose events the member has yet to be sent by a catch-up. */
+  /** Acks of own publishes whose events the member has yet to be sent, by a catch-up or with what the room holds. */
   #held: AckFrame[] | undefined;
 
   constructor(owner: Owner, room: Room, overflow: Overflow, watches: boolean) {
@@ -52,19 +53,23 @@ export class Membership implements RoomMember {
     return this.at < 0;
   }
 
-  /** The ack of an own publish: not before its event (chat.v1, clause 5.2), so it waits while a catch-up runs. */
+  /** The ack of an own publish: not before its event (chat.v1, clause 5.2), so it waits for both. */
   acknowledge(ack: AckFrame): void {
-    if (this.native || this.left) {
+    if (this.left || (this.native && !this.room.holds)) {
       this.owner.answer(ack);
       return;
     }
     this.#held ??= [];
     this.#held.push(ack);
+    if (this.native) {
+      if (this.#held.length === 1) this.room.awaitFlush(this);
+      return;
+    }
     // Who publishes so much without reading holds memory here that nothing else bounds.
     if (this.#held.length > HELD_ACKS) this.owner.endSlow();
   }
 
-  /** The catch-up is over, or the membership. */
+  /** The catch-up is over, or the membership, or what the room held is out. */
   releaseAcks(): void {
     const held = this.#held;
     this.#held = undefined;

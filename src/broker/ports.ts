@@ -18,6 +18,9 @@ export type Ticks = () => number;
 /** Runs tasks once each after the I/O callbacks of this turn of the loop, outside every message handler. */
 export type Defer = (task: () => void) => void;
 
+/** Runs a task once after some milliseconds, outside every message handler. */
+export type After = (ms: number, task: () => void) => void;
+
 /** An expected failure, as a value. `code` is what the client receives. */
 export interface Fault {
   readonly ok: false;

@@ -20,12 +20,16 @@ export interface RoomMember {
   evicted(fault: Fault): void;
   /** The room's epoch changed under the member: its position is void. */
   invalidated(from: number, to: number): void;
+  /** The events that acks of the member wait for are out. */
+  releaseAcks(): void;
 }
 
 /** What a room asks of the node, so that it knows nothing else of it. */
 export interface RoomHost {
   gathered(room: Room, event: RoomEvent): void;
   lost(room: Room, from: number, to: number, reason: GapReason): void;
+  /** Publishes what has been gathered. */
+  flushRoom(room: Room): void;
 }
 
 /** Called once when the room's feed runs (no fault) or could not be opened. */
@@ -48,9 +52,13 @@ export class Room implements RoomSink {
   last = 0;
   json = 0;
   msgpack = 0;
-  /** Events of this turn of the loop, in order; undefined when there are none. */
+  /** Events not published yet, in order; undefined when there are none. */
   pending: RoomEvent[] | undefined;
   pendingBytes = 0;
+  /** What is pending waits for the room's ceiling. */
+  held = false;
+  /** Members whose acks wait with it. */
+  #waiting: RoomMember[] | undefined;
   presence: PresenceView | undefined;
   latest: Latest | undefined;
   #opening: Opened[] | undefined = [];
@@ -62,6 +70,30 @@ export class Room implements RoomSink {
     this.#number = number;
     this.#host = host;
     this.tenant = tenant;
+  }
+
+  /** How long an event may wait for others. 0: until the end of the turn. */
+  get batchMs(): number {
+    return this.ref.policy.batchMs ?? 0;
+  }
+
+  /** Whether events wait beyond this turn: their acks must not overtake them. */
+  get holds(): boolean {
+    return this.held && this.pending !== undefined;
+  }
+
+  /** `releaseAcks` is called once, after the next flush. */
+  awaitFlush(member: RoomMember): void {
+    this.#waiting ??= [];
+    this.#waiting.push(member);
+  }
+
+  /** What was pending has been published. */
+  flushed(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    this.#waiting = undefined;
+    for (const member of waiting) member.releaseAcks();
   }
 
   /** Runs `then` at once if the feed runs or has failed, else when it does. */
@@ -112,6 +144,8 @@ export class Room implements RoomSink {
   // RoomSink, called by the bus.
 
   opened(position: Position): void {
+    // A gap must not overtake the events before it.
+    this.#host.flushRoom(this);
     const from = this.last;
     const changed = this.epoch !== '' && this.epoch !== position.epoch;
     this.epoch = position.epoch;

@@ -122,7 +122,8 @@ export class Session implements Owner, Answerable, TenantMember {
   }
 
   sendEncoded(data: Encoded): void {
-    const { tally } = this.#domain;
+    const { tally, bundles } = this.#domain;
+    bundles.flush(this.connection);
     tally.framesOut++;
     tally.bytesOut += data.length;
     this.connection.send(data);
@@ -205,7 +206,10 @@ export class Session implements Owner, Answerable, TenantMember {
   end(why: CloseReason, detail?: string): void {
     if (this.ended) return;
     this.ended = true;
+    // What these rooms hold would come after the close frame, and the acks that wait for it as well.
+    for (const { room } of this.rooms.values()) if (room.holds) this.#domain.delivery.flushRoom(room);
     this.flushAnswers();
+    this.#domain.bundles.flush(this.connection);
     this.endedWith = { code: CLOSE_CODES[why].code, reason: detail ?? why };
     this.connection.end(this.endedWith.code, this.endedWith.reason);
   }

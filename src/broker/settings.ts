@@ -20,8 +20,20 @@ export interface RoomPolicy {
   readonly history?: HistoryPolicy;
   /** The room keeps a cursor per user: a join without a position begins after what that user has seen. */
   readonly cursor?: boolean;
+  /** How long an event may wait for others, so that they go out as one array. Absent or 0: one turn of the loop. */
+  readonly batchMs?: number;
   /** For joins that name none. */
   readonly overflow: Overflow;
+}
+
+/** How many small frames may become one array. */
+export interface Batching {
+  /** How long what is sent to a connection that catches up may wait for more of it. 0: not beyond the step that reads it. */
+  readonly batchMs: number;
+  /** Events in one array. */
+  readonly batchEvents: number;
+  /** Bytes of one array; a single event may be longer. */
+  readonly batchBytes: number;
 }
 
 export interface Limits {

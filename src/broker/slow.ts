@@ -1,7 +1,7 @@
 import type { GapAction } from '../protocol/frames.ts';
+import type { Bundles } from './bundles.ts';
 import type { CatchUps } from './catchup.ts';
 import type { Delivery } from './delivery.ts';
-import { encodeEvent } from './encode.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
 import type { Connection, RoomRef, Ticks } from './ports.ts';
@@ -22,6 +22,7 @@ export interface SlowReaderParts {
   /** Whether there is something to fill a room's holes from. */
   readonly keeps: (room: RoomRef) => boolean;
   readonly delivery: Delivery;
+  readonly bundles: Bundles;
   readonly catchUps: CatchUps;
   readonly ticks: Ticks;
   readonly tally: Tally;
@@ -116,17 +117,19 @@ export class SlowReaders {
 
   /** Tells what was missed, and back to the topic in the same step. */
   #comeBack(member: Membership, from: number): void {
-    const { room } = member;
-    this.#parts.delivery.flushRoom(room);
+    const { room, connection } = member;
+    const { delivery, bundles } = this.#parts;
+    delivery.flushRoom(room);
     let position = from;
     if (member.overflow === 'latest') {
       for (const event of room.latest?.since(from) ?? []) {
         this.#gap(member, position, event.prev, 'latest');
-        member.connection.send(encodeEvent(event, member.connection.encoding));
+        bundles.add(connection, event);
         position = event.seq;
       }
     }
     this.#gap(member, position, room.last, member.overflow === 'latest' ? 'latest' : 'skip');
+    bundles.flush(connection);
     this.stop(member);
     room.attach(member);
     member.releaseAcks();
@@ -135,6 +138,14 @@ export class SlowReaders {
   #gap(member: Membership, from: number, to: number, action: GapAction): void {
     if (to <= from) return;
     this.#parts.tally.gap('backpressure');
-    member.owner.send({ type: 'gap', room: member.room.ref.name, from, to, reason: 'backpressure', action });
+    const room = member.room.ref.name;
+    this.#parts.bundles.tell(member.connection, {
+      type: 'gap',
+      room,
+      from,
+      to,
+      reason: 'backpressure',
+      action,
+    });
   }
 }

@@ -28,6 +28,7 @@ export function buildConfig(settings: Settings, { keys, token }: Secrets, around
     rooms: settings.rooms.map(roomPolicy),
     limits: buildLimits(settings, around),
     tenants: buildTenants(settings.tenants),
+    delivery: settings.delivery,
     node: defined({ ...settings.node, version: around.version, heartbeatSeconds: ping, reconnect }),
     heartbeat: { ...settings.heartbeat, pingSeconds: ping },
     reconnect,
@@ -58,6 +59,7 @@ function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {
     match: room.match,
     matches: compilePattern(room.match),
     ...(room.cursor !== undefined && { cursor: room.cursor }),
+    ...(room.batchMs > 0 && { batchMs: room.batchMs }),
   };
   if (room.history === undefined) return { ...common, overflow: room.overflow ?? 'skip' };
   const { count, bytes, age } = room.history;

@@ -86,12 +86,21 @@ const ORDERED: readonly (readonly [LimitName, LimitName, string])[] = [
   ['historyPageBytes', 'bufferedHardBytes', 'a page must not run into the hard limit'],
 ];
 
-function checkSizes({ limits }: Settings): Fault[] {
-  return ORDERED.filter(([low, high]) => limits[low] >= limits[high]).map(([low, high, why]) => ({
+function checkSizes({ limits, delivery }: Settings): Fault[] {
+  const faults = ORDERED.filter(([low, high]) => limits[low] >= limits[high]).map(([low, high, why]) => ({
     path: ['limits', low],
     value: showSize(Number(limits[low])),
     expected: `less than limits.${high} (${showSize(Number(limits[high]))}): ${why}`,
   }));
+  if (delivery.batchBytes < limits.bufferedSoftBytes) return faults;
+  return [
+    ...faults,
+    {
+      path: ['delivery', 'batchBytes'],
+      value: showSize(delivery.batchBytes),
+      expected: `less than limits.bufferedSoftBytes (${showSize(limits.bufferedSoftBytes)}): one array must not make its reader a slow one`,
+    },
+  ];
 }
 
 function checkTimes({ heartbeat, reconnect, drain }: Settings): Fault[] {

@@ -70,6 +70,7 @@ const room = z.strictObject({
   history: history.optional(),
   overflow: choice(OVERFLOWS).optional(),
   cursor: flag().optional(),
+  batchMs: duration(0, 1000).prefault('0ms'),
 });
 
 const operations = z.strictObject({
@@ -122,6 +123,12 @@ const limits = z.strictObject({
   address: addresses.prefault({}),
 });
 
+const delivery = z.strictObject({
+  batchMs: duration(0, 1000).prefault('0ms'),
+  batchEvents: count(1, 10_000).prefault(64),
+  batchBytes: size(KIB, 16 * MIB).prefault('48KiB'),
+});
+
 const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/i;
 const SECRET_TEXT = /^[\x21-\x7e]{32,512}$/;
 
@@ -148,6 +155,7 @@ export const settingsSchema = z.strictObject({
   rooms: z.array(room).min(1).prefault(DEFAULT_ROOMS),
   limits: limits.prefault({}),
   tenants: tenantsSchema.prefault({}),
+  delivery: delivery.prefault({}),
   node: z
     .strictObject({
       serverId: text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/).optional(),

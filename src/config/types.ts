@@ -1,7 +1,14 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { KeySetting } from '../auth/keys.ts';
 import type { RoomGrant } from '../broker/ports.ts';
-import type { ClusterSettings, Limits, NodeIdentity, RoomPolicy, StateLimits } from '../broker/settings.ts';
+import type {
+  Batching,
+  ClusterSettings,
+  Limits,
+  NodeIdentity,
+  RoomPolicy,
+  StateLimits,
+} from '../broker/settings.ts';
 import type { NatsConfig } from './nats.ts';
 import type { TenantsConfig } from './tenants.ts';
 import type { Address } from './units.ts';
@@ -40,6 +47,7 @@ export interface Config {
   readonly rooms: readonly RoomPolicy[];
   readonly limits: Limits;
   readonly tenants: TenantsConfig;
+  readonly delivery: Batching;
   /** serverId absent: each start makes one. */
   readonly node: Omit<NodeIdentity, 'serverId'> & { readonly serverId?: string };
   readonly heartbeat: {

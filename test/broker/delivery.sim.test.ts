@@ -27,7 +27,13 @@ class Scenario {
     const history = { count: this.rng.chance(0.5) ? 5 : 200, bytes: 1 << 20, ageMs: 600_000 };
     this.node = new SimNode({
       history,
-      limits: { catchUpBytes: 2000, bufferedSoftBytes: 6000, bufferedHardBytes: 8000 },
+      limits: { catchUpBytes: 2000, bufferedSoftBytes: 4500, bufferedHardBytes: 8000 },
+      roomBatchMs: this.rng.pick([0, 0, 5]),
+      batching: {
+        batchMs: this.rng.pick([0, 8]),
+        batchEvents: this.rng.pick([1, 3, 64]),
+        batchBytes: this.rng.pick([700, 5000]),
+      },
     });
     this.clients = Array.from({ length: 5 }, (_, at) => {
       const user = `u${at}`;
@@ -82,6 +88,7 @@ class Scenario {
   }
 
   turn(): void {
+    this.node.pass(this.rng.below(4));
     this.node.turn();
     for (const client of this.clients) this.read(client);
   }

@@ -12,7 +12,7 @@ import type {
   Peer,
   TokenVerifier,
 } from '../../src/broker/ports.ts';
-import type { Limits } from '../../src/broker/settings.ts';
+import type { Batching, Limits } from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
@@ -68,6 +68,8 @@ export class SimSocket implements Connection {
   readonly encoding: Encoding;
   readonly address = '127.0.0.1';
   readonly received: ServerFrame[] = [];
+  /** The same, as the messages that they came in. */
+  readonly messages: ServerFrame[][] = [];
   readonly topics = new Set<string>();
   closedWith: number | undefined;
   peer: Peer | undefined;
@@ -85,8 +87,9 @@ export class SimSocket implements Connection {
     if (this.closedWith !== undefined) return false;
     if (this.slow) this.waiting += data.length;
     const decoded = this.#decode(data);
-    if (Array.isArray(decoded)) this.received.push(...decoded);
-    else this.received.push(decoded as ServerFrame);
+    const message = Array.isArray(decoded) ? decoded : [decoded as ServerFrame];
+    this.received.push(...message);
+    this.messages.push(message);
     return true;
   }
 
@@ -133,6 +136,9 @@ export interface SimOptions {
   readonly cursors?: Cursors;
   /** Absent: the clock, which stands still within a turn. */
   readonly ticks?: () => number;
+  readonly batching?: Partial<Batching>;
+  /** `batchMs` of every room. */
+  readonly roomBatchMs?: number;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -144,6 +150,7 @@ export class SimNode {
   readonly bus: Bus;
   readonly hub: Hub;
   #deferred: (() => void)[] = [];
+  #timers: { readonly at: number; readonly task: () => void }[] = [];
   #ids = 0;
 
   constructor(options: SimOptions = {}) {
@@ -152,6 +159,7 @@ export class SimNode {
     const limits: Limits = { ...LIMITS, ...options.limits };
     this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
     const history = options.history ?? { count: 200, bytes: 4_194_304, ageMs: 600_000 };
+    const batchMs = options.roomBatchMs ?? 0;
     this.hub = new Hub({
       node: {
         serverId: 'sim',
@@ -163,8 +171,8 @@ export class SimNode {
       limits,
       tenants: this.policies,
       policies: [
-        { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip' },
-        { match: '**', matches: compilePattern('**'), overflow: 'backfill', history },
+        { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip', batchMs },
+        { match: '**', matches: compilePattern('**'), overflow: 'backfill', history, batchMs },
       ],
       bus: this.bus,
       cursors: options.cursors ?? new MemoryCursors(limits.cursors),
@@ -172,7 +180,9 @@ export class SimNode {
       verifier: NO_TOKENS,
       clock,
       ticks: options.ticks ?? (() => this.now),
+      batching: { batchMs: 0, batchEvents: 64, batchBytes: 49_152, ...options.batching },
       defer: (task) => void this.#deferred.push(task),
+      after: (ms, task) => void this.#timers.push({ at: this.now + ms, task }),
       tally: this.tally,
       log: QUIET,
       tickets: createTickets({ secrets: [new Uint8Array(32)], ttlSeconds: 180 }, clock),
@@ -202,13 +212,32 @@ export class SimNode {
     for (const task of tasks) task();
   }
 
+  /** The clock goes on, and what was to happen by then happens, in order. */
+  pass(ms: number): void {
+    const until = this.now + ms;
+    for (;;) {
+      const next = this.#timers.reduce<number>(
+        (least, { at }) => Math.min(least, at),
+        Number.POSITIVE_INFINITY,
+      );
+      if (next > until) break;
+      this.now = next;
+      const due = this.#timers.filter(({ at }) => at <= next);
+      this.#timers = this.#timers.filter(({ at }) => at > next);
+      for (const { task } of due) task();
+    }
+    this.now = until;
+  }
+
+  /** Something happens yet without anybody doing anything. */
   get busy(): boolean {
-    return this.#deferred.length > 0;
+    return this.#deferred.length + this.#timers.length > 0;
   }
 
   settle(): void {
     for (let turns = 0; this.busy; turns++) {
       if (turns > 10_000) throw new Error('the node never comes to rest');
+      if (this.#deferred.length === 0) this.pass(1);
       this.turn();
     }
   }

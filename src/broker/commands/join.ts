@@ -154,7 +154,11 @@ function joinedSince(
   page: ReplayPage,
 ): void {
   const recovered = 'last' in since ? 'fresh' : page.recovered;
-  session.send(joined(frame, domain, member, recovered, page.events.length + page.remaining));
+  const answer = joined(frame, domain, member, recovered, page.events.length + page.remaining);
+  // Together with what the catch-up sends first.
+  domain.bundles.tell(session.connection, answer);
+  // Presence comes by a topic, to which the member is subscribed already.
+  if (member.watches) domain.bundles.flush(session.connection);
   if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
   domain.catchUps.start(member, page, positionBefore(page, since, member.room.last));
 }
@@ -170,7 +174,8 @@ function positionBefore(page: ReplayPage, since: NonNullable<JoinFrame['since']>
 function tellGap(session: Session, domain: Domain, room: string, gap: NonNullable<ReplayPage['gap']>): void {
   domain.tally.gap(gap.reason);
   const action = gap.reason === 'epoch' ? 'backfill' : 'skip';
-  session.send({ type: 'gap', room, from: gap.from, to: gap.to, reason: gap.reason, action });
+  const { from, to, reason } = gap;
+  domain.bundles.tell(session.connection, { type: 'gap', room, from, to, reason, action });
 }
 
 function joined(
