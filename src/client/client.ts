@@ -6,6 +6,7 @@ import { CarillonError } from './errors.ts';
 import type { ClientEvents } from './events.ts';
 import { Membership } from './membership.ts';
 import type { ConnectOptions, JoinOptions, PublishOptions } from './options.ts';
+import type { Quality } from './quality.ts';
 import type { Ack, HistoryPage, HistoryQuery, Room } from './room.ts';
 
 export interface PresenceList {
@@ -50,6 +51,19 @@ export class Client {
   /** The last round trip in milliseconds. */
   get latencyMs(): number | undefined {
     return this.#core.latencyMs;
+  }
+
+  /** How well the connection serves; `on('quality')` tells when it changes. */
+  get quality(): Quality {
+    return this.#core.quality.quality;
+  }
+
+  /**
+   * What continues this session in another client, for `connect(url, { ticket })`: a page keeps it in `pagehide`,
+   * so that a reload is no new session. Good once and for minutes, a secret as long as that. undefined: there is none.
+   */
+  get ticket(): string | undefined {
+    return this.#core.ticket;
   }
 
   /** Publishes that have no ack yet. */

@@ -6,6 +6,7 @@ import { type Codec, type Data, loadCodec } from './codec.ts';
 import type { Credentials } from './credentials.ts';
 import { CarillonError, closeError } from './errors.ts';
 import { type ConnectOptions, DEFAULTS } from './options.ts';
+import { qualityLimits } from './quality.ts';
 import { Socket, type SocketEnd } from './socket.ts';
 import { connectUrl, type WebSocketConstructor, webSocketClass } from './websocket.ts';
 
@@ -26,6 +27,8 @@ export interface ConnectionOwner {
   opened(info: ServerInfoFrame): void;
   received(frames: readonly ServerFrame[]): void;
   latency(rttMs: number): void;
+  /** A ping waits for too long; false: something has come after all. */
+  silence(silent: boolean): void;
   /** The open connection is lost; `dropPositions`: positions in rooms are void. */
   lost(dropPositions: boolean): void;
   changed(state: State): void;
@@ -132,12 +135,15 @@ export class Connection {
 
   #openSocket(codec: Codec, credential: string): void {
     const { connectTimeoutMs = DEFAULTS.connectTimeoutMs, pingMs = Number.POSITIVE_INFINITY } = this.#options;
-    const parts = { url: this.#url, credential, codec, webSocket: this.#webSocket, connectTimeoutMs, pingMs };
+    const { weakRttMs: suspectMs, silenceMs } = qualityLimits(this.#options.quality);
+    const pace = { pingMs, silenceMs, suspectMs };
+    const parts = { url: this.#url, credential, codec, webSocket: this.#webSocket, connectTimeoutMs, pace };
     try {
       const socket: Socket = new Socket(parts, {
         opened: (info) => this.#opened(info),
         received: (frames) => this.#owner.received(frames),
         latency: (rttMs) => this.#owner.latency(rttMs),
+        silence: (silent) => this.#owner.silence(silent),
         ended: (end) => this.#ended(socket, end),
       });
       this.#socket = socket;
@@ -151,7 +157,8 @@ export class Connection {
     this.#openedAt = performance.now();
     this.#slotAt = undefined;
     this.#policy = this.#policyOf(info);
-    if (info.ticket !== undefined) this.#credentials.keep(info.ticket, info.ticketTtl);
+    if (info.ticket === undefined) this.#credentials.dropTicket();
+    else this.#credentials.keep(info.ticket, info.ticketTtl);
     this.#change({ name: 'open', info });
     if (!this.#closed) this.#owner.opened(info);
   }

@@ -1,3 +1,4 @@
+import { CLOSE_CODES } from '../protocol/codes.ts';
 import type {
   AckFrame,
   ClientFrame,
@@ -16,6 +17,7 @@ import type { ClientEvents } from './events.ts';
 import type { Membership, MembershipHost, RoomFrame } from './membership.ts';
 import { type ConnectOptions, DEFAULTS, type PublishOptions } from './options.ts';
 import { Publisher } from './publisher.ts';
+import { QualityMeter, qualityLimits } from './quality.ts';
 import { Refresher } from './refresher.ts';
 import { type Answer, Requests } from './requests.ts';
 import type { Ack, HistoryPage, HistoryQuery } from './room.ts';
@@ -24,17 +26,23 @@ import type { Ack, HistoryPage, HistoryQuery } from './room.ts';
 const SWEEP_MS = 250;
 /** Milliseconds over which `seen` is gathered: it is cumulative, so only the last one counts. */
 const SEEN_MS = 100;
+/** Rooms in one such frame: servers limit its keys and its bytes. */
+const SEEN_ROOMS = 100;
 /** Frames per array where the server does not say how many it takes. */
 const BATCH = 16;
 /** Codes after which a request is made again by itself. */
 const AGAIN: ReadonlySet<string> = new Set(['rate_limited', 'unavailable', 'overloaded']);
 const RETRY_MS = 500;
+const SLOW = 'slow_consumer';
+/** Ends that the server announces: they say nothing about the link. */
+const PLANNED: ReadonlySet<string> = new Set(['drain', 'token_expired', 'state_invalidated']);
 
 /** The works of a Client: frames of the connection to rooms, requests and publishes, and back. */
 export class Core implements ConnectionOwner, MembershipHost {
   readonly events = new Emitter<ClientEvents>();
   readonly memberships = new Map<string, Membership>();
   readonly publisher: Publisher;
+  readonly quality: QualityMeter;
   readonly #connection: Connection;
   readonly #credentials: Credentials;
   readonly #refresher: Refresher;
@@ -47,13 +55,18 @@ export class Core implements ConnectionOwner, MembershipHost {
   #lostAt: number | undefined;
   #attempts = 0;
   #sweeper: ReturnType<typeof setInterval> | undefined;
-  /** Positions to tell by `seen`, by room. */
-  #seen: Record<string, number> = {};
+  /** Rooms with a position to tell by `seen`. */
+  readonly #unseen = new Set<Membership>();
   #seenTimer: ReturnType<typeof setTimeout> | undefined;
   latencyMs: number | undefined;
 
   constructor(url: string, options: ConnectOptions) {
-    this.#credentials = new Credentials(options.token);
+    this.quality = new QualityMeter(
+      qualityLimits(options.quality),
+      (quality) => this.events.emit('quality', quality),
+      () => performance.now(),
+    );
+    this.#credentials = new Credentials(options.token, options.ticket);
     this.#connection = new Connection(url, options, this.#credentials, this);
     this.#refresher = new Refresher({
       refresh: () => this.refresh(),
@@ -73,6 +86,11 @@ export class Core implements ConnectionOwner, MembershipHost {
     return this.#open;
   }
 
+  /** What the next attempt would show; undefined: a token. */
+  get ticket(): string | undefined {
+    return this.#credentials.ticket;
+  }
+
   get user(): string | undefined {
     return this.#user;
   }
@@ -83,6 +101,7 @@ export class Core implements ConnectionOwner, MembershipHost {
   }
 
   close(): void {
+    this.flushSeen();
     this.#connection.close();
   }
 
@@ -91,6 +110,8 @@ export class Core implements ConnectionOwner, MembershipHost {
   changed(state: State): void {
     if (state.name === 'waiting') {
       this.#attempts = state.attempt;
+      if (SLOW === state.error.code) this.quality.slow();
+      this.quality.lost(PLANNED.has(state.error.code));
       this.events.emit('error', state.error);
     }
     this.events.emit('state', state);
@@ -108,10 +129,11 @@ export class Core implements ConnectionOwner, MembershipHost {
       info,
     );
     this.#open = true;
-    this.#sendSeen();
     this.publisher.opened(info);
     this.#refresher.opened();
+    this.quality.opened();
     const { session, resumed, last } = info;
+    if (last?.code === CLOSE_CODES[SLOW].code) this.quality.slow();
     if (resumed) this.events.emit('resumed', { session, ...(last !== undefined && { last }) });
     // A listener may have closed.
     if (this.#lostAt === undefined || !this.#open) return;
@@ -133,6 +155,11 @@ export class Core implements ConnectionOwner, MembershipHost {
   latency(rttMs: number): void {
     this.latencyMs = rttMs;
     this.events.emit('latency', { rttMs });
+    this.quality.roundTrip(rttMs);
+  }
+
+  silence(silent: boolean): void {
+    this.quality.silence(silent);
   }
 
   received(frames: readonly ServerFrame[]): void {
@@ -146,9 +173,23 @@ export class Core implements ConnectionOwner, MembershipHost {
     return this.#requests.register(frame, { ...answer, deadline: Number.POSITIVE_INFINITY, lasting: false });
   }
 
-  seen(room: string, seq: number): void {
-    this.#seen[room] = Math.max(seq, this.#seen[room] ?? 0);
-    this.#seenTimer ??= setTimeout(() => this.#sendSeen(), SEEN_MS);
+  seen(membership: Membership): void {
+    this.#unseen.add(membership);
+    this.#seenTimer ??= setTimeout(() => this.flushSeen(), SEEN_MS);
+  }
+
+  /** Rooms that are not joined yet say it again when they are. */
+  flushSeen(): void {
+    clearTimeout(this.#seenTimer);
+    this.#seenTimer = undefined;
+    const seen = [...this.#unseen].flatMap((membership) => membership.takeSeen());
+    this.#unseen.clear();
+    for (let at = 0; at < seen.length; at += SEEN_ROOMS)
+      this.send({ type: 'seen', rooms: Object.fromEntries(seen.slice(at, at + SEEN_ROOMS)) });
+  }
+
+  slow(): void {
+    this.quality.slow();
   }
 
   send(frame: ClientFrame): void {
@@ -158,7 +199,7 @@ export class Core implements ConnectionOwner, MembershipHost {
   forget(membership: Membership): void {
     if (this.memberships.get(membership.name) !== membership) return;
     this.memberships.delete(membership.name);
-    delete this.#seen[membership.name];
+    this.#unseen.delete(membership);
   }
 
   publish(room: string, payload: unknown, options: PublishOptions = {}): Promise<Ack> {
@@ -217,15 +258,6 @@ export class Core implements ConnectionOwner, MembershipHost {
     });
   }
 
-  /** What is gathered while offline waits for the joins of the next connection. */
-  #sendSeen(): void {
-    clearTimeout(this.#seenTimer);
-    this.#seenTimer = undefined;
-    if (!this.#open || Object.keys(this.#seen).length === 0) return;
-    this.send({ type: 'seen', rooms: this.#seen });
-    this.#seen = {};
-  }
-
   #closedError(): CarillonError {
     const { state } = this;
     const error = state.name === 'closed' ? state.error : undefined;
@@ -235,6 +267,7 @@ export class Core implements ConnectionOwner, MembershipHost {
   #shut(error: CarillonError | undefined): void {
     this.#open = false;
     this.#refresher.stop();
+    this.quality.stop();
     clearInterval(this.#sweeper);
     clearTimeout(this.#seenTimer);
     const why = this.#closedError();

@@ -1,4 +1,4 @@
-/** What the client shows of itself at the next attempt: the newest ticket once, else a token. */
+/** What the client shows of itself at the next attempt: the newest ticket, and a token after an attempt that failed. */
 import type { TokenSource } from './options.ts';
 
 interface Ticket {
@@ -10,11 +10,15 @@ interface Ticket {
 export class Credentials {
   readonly #source: TokenSource;
   #ticket: Ticket | undefined;
+  /** The last attempt showed the ticket. */
+  #tried = false;
   #ttlMs = 0;
   #endsAt: number | undefined;
 
-  constructor(source: TokenSource) {
+  /** `ticket`: from an earlier life; whether it has ended is for the server to say. */
+  constructor(source: TokenSource, ticket?: string) {
     this.#source = source;
+    if (ticket !== undefined) this.#ticket = { text: ticket, endsAt: Number.POSITIVE_INFINITY };
   }
 
   /** Whether a new token can be had: the source is a function. */
@@ -27,12 +31,19 @@ export class Credentials {
     return this.#endsAt;
   }
 
+  /** The newest one that has not ended. */
+  get ticket(): string | undefined {
+    const ticket = this.#ticket;
+    return ticket !== undefined && performance.now() < ticket.endsAt ? ticket.text : undefined;
+  }
+
   /** The subprotocol entry of an attempt. Rejects with what the token provider throws. */
   async next(): Promise<string> {
-    const ticket = this.#ticket;
-    // Gone before it is tried: whether the server has seen it is not known after an attempt that fails.
-    this.#ticket = undefined;
-    if (ticket !== undefined && performance.now() < ticket.endsAt) return `ticket.${ticket.text}`;
+    const { ticket } = this;
+    // After an attempt that fails it is not known whether the server has seen the ticket, and a browser does not say
+    // what was wrong. So in turn: a used ticket costs one attempt, and an outage of many does not cost the session.
+    this.#tried = ticket !== undefined && !this.#tried;
+    if (this.#tried) return `ticket.${ticket}`;
     const token = await this.#ask();
     this.shown(token);
     return `bearer.${token}`;
@@ -55,6 +66,7 @@ export class Credentials {
   keep(text: string, ttlSeconds?: number): void {
     if (ttlSeconds !== undefined) this.#ttlMs = ttlSeconds * 1000;
     this.#ticket = { text, endsAt: performance.now() + this.#ttlMs };
+    this.#tried = false;
   }
 
   dropTicket(): void {

@@ -1,6 +1,7 @@
 import type { ServerInfoFrame } from '../protocol/frames.ts';
 import type { State } from './connection.ts';
 import type { CarillonError } from './errors.ts';
+import type { Quality } from './quality.ts';
 
 /** How the server saw the previous connection of a session end. */
 export type Ending = NonNullable<ServerInfoFrame['last']>;
@@ -16,6 +17,8 @@ export interface ClientEvents {
   resumed: { readonly session: string; readonly last?: Ending };
   /** A round trip, in milliseconds. */
   latency: { readonly rttMs: number };
+  /** Whenever the causes of a weak connection change. */
+  quality: Quality;
   /** Failures that are nobody's answer: of attempts to connect, or told by the server without a request. */
   error: CarillonError;
 }

@@ -20,14 +20,17 @@ export type {
   JoinOptions,
   PublishOptions,
   PublishQueueOptions,
+  QualityOptions,
   ReconnectOptions,
   TokenSource,
 } from './options.ts';
+export type { Quality, QualityCause } from './quality.ts';
 export {
   type Ack,
   type HistoryPage,
   type HistoryQuery,
   type Left,
+  type Missed,
   type Presence,
   Room,
   type RoomEvent,

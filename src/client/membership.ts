@@ -9,11 +9,13 @@ import type {
   JoinedFrame,
   JoinFrame,
   LeftFrame,
+  Position,
   PresenceUpdateFrame,
 } from '../protocol/frames.ts';
 import { Emitter } from './emitter.ts';
 import { CarillonError } from './errors.ts';
 import { Members, type PresenceChange } from './members.ts';
+import { fetchMissed } from './missed.ts';
 import { DEFAULTS, type JoinOptions, type PublishOptions } from './options.ts';
 import type { EventQueue } from './queue.ts';
 import type { Answer } from './requests.ts';
@@ -21,13 +23,14 @@ import {
   type Ack,
   type HistoryPage,
   type HistoryQuery,
+  type Missed,
   Room,
   type RoomBacking,
   type RoomEvents,
   type RoomState,
 } from './room.ts';
-import { type Effect, Sequencer } from './sequencer.ts';
-import { EventStream } from './stream.ts';
+import { type Effect, type Gap, Sequencer } from './sequencer.ts';
+import { type Consumed, EventStream } from './stream.ts';
 
 export type RoomFrame = EventFrame | GapFrame | CaughtUpFrame | PresenceUpdateFrame | LeftFrame;
 
@@ -38,7 +41,12 @@ export interface MembershipHost {
   readonly user: string | undefined;
   publish(room: string, payload: unknown, options?: PublishOptions): Promise<Ack>;
   history(room: string, query?: HistoryQuery): Promise<HistoryPage>;
-  seen(room: string, seq: number): void;
+  /** Has something for `takeSeen`. */
+  seen(membership: Membership): void;
+  /** Sends now what waits to be told as seen. */
+  flushSeen(): void;
+  /** The server told that this client reads too slowly. */
+  slow(): void;
   /** Registers a request of this connection and returns the frame with its id. */
   request<Frame extends ClientFrame>(frame: Frame, answer: Answer): Frame;
   send(frame: ClientFrame): void;
@@ -64,6 +72,12 @@ export class Membership implements RoomBacking {
   #state: RoomState = 'joining';
   #joined: JoinedFrame | undefined;
   #everJoined = false;
+  /** A caught_up that comes without a join to answer ends what a slow reader has missed. */
+  #replayAsked = false;
+  #seen: Position | undefined;
+  #epoch: string | undefined;
+  /** Events that had come before the epoch of now began: their positions mean nothing any more. */
+  #beforeEpoch = 0;
   #ended: CarillonError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -74,11 +88,14 @@ export class Membership implements RoomBacking {
     this.#options = options;
     const { since, buffer = DEFAULTS.buffer } = options;
     this.#sequencer = new Sequencer(name, since !== undefined && 'epoch' in since ? since : undefined);
-    this.#stream = new EventStream(
-      buffer,
-      (event) => this.#events.emit('event', event),
-      (error) => this.#events.emit('error', error),
-    );
+    this.#stream = new EventStream({
+      limit: buffer,
+      emit: (event) => this.#events.emit('event', event),
+      overflowed: (error) => this.#events.emit('error', error),
+      consumed: (consumed) => {
+        if (options.seen === 'auto') this.#seenTo(consumed);
+      },
+    });
   }
 
   get state(): RoomState {
@@ -91,8 +108,12 @@ export class Membership implements RoomBacking {
 
   on<Name extends keyof RoomEvents>(name: Name, listener: (value: RoomEvents[Name]) => void): () => void {
     const off = this.#events.on(name, listener);
-    if (name === 'event') this.#stream.listened();
-    return off;
+    if (name !== 'event') return off;
+    const unlisten = this.#stream.listened();
+    return () => {
+      off();
+      unlisten();
+    };
   }
 
   iterate(): EventQueue<EventFrame> {
@@ -107,8 +128,24 @@ export class Membership implements RoomBacking {
     return this.#host.history(this.name, query);
   }
 
-  seen(seq: number): void {
-    if (this.#state !== 'left') this.#host.seen(this.name, seq);
+  missed(gap: Gap): Promise<Missed> {
+    return fetchMissed(gap, (query) => this.history(query));
+  }
+
+  seen(seq?: number): void {
+    const { position } = this;
+    if (seq !== undefined) this.#markSeen(seq);
+    else if (this.#stream.idle && position !== undefined) this.#markSeen(position.seq);
+    else this.#seenTo(this.#stream.handed);
+  }
+
+  /** What `seen` is to say of this room: nothing, or one entry. */
+  takeSeen(): [room: string, seq: number][] {
+    const seen = this.#seen;
+    if (seen === undefined || this.#joined === undefined) return [];
+    this.#seen = undefined;
+    // In another epoch the number would name events that nobody has seen.
+    return seen.epoch === this.#joined.epoch ? [[this.name, seen.seq]] : [];
   }
 
   whenJoined(): Promise<JoinedFrame> {
@@ -130,6 +167,7 @@ export class Membership implements RoomBacking {
   joinFrame(): JoinFrame {
     const { overflow, presence } = this.#options;
     const since = this.#sequencer.position ?? (this.#everJoined ? undefined : this.#options.since);
+    this.#replayAsked = since !== undefined;
     const frame: JoinFrame = {
       type: 'join',
       room: this.name,
@@ -170,7 +208,10 @@ export class Membership implements RoomBacking {
   }
 
   acked(frame: AckFrame): void {
-    if (this.#state === 'joined') this.#run(this.#sequencer.acked(frame));
+    if (this.#state !== 'joined') return;
+    this.#run(this.#sequencer.acked(frame));
+    // Otherwise an own message would count as unread.
+    if (this.#options.seen === 'auto' && this.#stream.idle) this.seen();
   }
 
   /** The connection is lost; `joinFrame` is asked for on the next one. */
@@ -185,6 +226,7 @@ export class Membership implements RoomBacking {
   async leave(): Promise<void> {
     if (this.#state === 'left') return;
     const { open } = this.#host;
+    this.#host.flushSeen();
     this.ended();
     if (!open) return;
     await new Promise<void>((resolve) => {
@@ -212,7 +254,11 @@ export class Membership implements RoomBacking {
     this.#joined = frame;
     this.#everJoined = true;
     const effects = this.#sequencer.joined(frame);
-    const { members, count } = frame;
+    const { members, count, unread } = frame;
+    if (unread !== undefined) this.#replayAsked = true;
+    if (this.#epoch !== frame.epoch) this.#beforeEpoch = this.#stream.pushed;
+    this.#epoch = frame.epoch;
+    if (this.#seen !== undefined) this.#host.seen(this);
     if (members !== undefined || count !== undefined) this.#present({ members, count });
     this.#events.emit('joined', frame);
     this.#run(effects);
@@ -255,11 +301,37 @@ export class Membership implements RoomBacking {
       // A listener may have left the room.
       if (this.#state !== 'joined') return;
       if (effect.type === 'deliver') this.#deliver(effect.event);
-      else if (effect.type === 'gap') this.#events.emit('gap', effect.gap);
+      else if (effect.type === 'gap') this.#gap(effect.gap);
       else if (effect.type === 'healed') this.#events.emit('healed', effect.healed);
-      else if (effect.type === 'caughtUp') this.#events.emit('caughtUp', { seq: effect.seq });
+      else if (effect.type === 'caughtUp') this.#caughtUp(effect.seq);
       else this.#fetch(effect.after);
     }
+  }
+
+  #gap(gap: Gap): void {
+    if (gap.reason === 'backpressure') this.#host.slow();
+    this.#events.emit('gap', gap);
+  }
+
+  #caughtUp(seq: number): void {
+    const slow = !this.#replayAsked;
+    this.#replayAsked = false;
+    if (slow) this.#host.slow();
+    this.#events.emit('caughtUp', { seq, slow });
+  }
+
+  #seenTo(consumed: Consumed<EventFrame> | undefined): void {
+    const { number = 0, value } = consumed ?? {};
+    if (number > this.#beforeEpoch && value?.seq !== undefined) this.#markSeen(value.seq);
+  }
+
+  #markSeen(seq: number): void {
+    const epoch = this.position?.epoch;
+    if (epoch === undefined || this.#state === 'left') return;
+    const known = this.#seen?.epoch === epoch ? this.#seen.seq : 0;
+    if (seq <= known) return;
+    this.#seen = { epoch, seq };
+    this.#host.seen(this);
   }
 
   #deliver(event: EventFrame): void {

@@ -25,12 +25,29 @@ export interface PublishQueueOptions {
   readonly timeoutMs?: number;
 }
 
+/** When `quality` says `weak`; all in milliseconds. */
+export interface QualityOptions {
+  /** Two round trips in a row that take so long. Default 1,000: what people notice in a conversation. */
+  readonly weakRttMs?: number;
+  /** A round trip within this ends `latency`; at most `weakRttMs`. Default 500. */
+  readonly healthyRttMs?: number;
+  /** From a ping to `silence`. Default 5,000: TCP repeats a lost segment several times in that. */
+  readonly silenceMs?: number;
+  /** How long `lost` and `slow` stay after the fact, so that nothing flickers. Default 10,000. */
+  readonly holdMs?: number;
+}
+
 export interface ConnectOptions {
   /**
    * A JWT, or what gives one. A function is asked before every attempt to connect that has no ticket to show, and
    * some time before the `exp` of its last token: `max(10 s, 10 %)` of what was left, with jitter.
    */
   readonly token: TokenSource;
+  /**
+   * `client.ticket` of a page that is gone, to continue its session. Shown at the first attempt; when that fails,
+   * the next one shows a token, and so on in turn.
+   */
+  readonly ticket?: string;
   /** Default `json`; `msgpack` loads the package msgpackr. */
   readonly encoding?: Encoding;
   /** Default: the global WebSocket. Node before 22 has none: give the class of the package `ws`. */
@@ -41,6 +58,7 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number;
   /** Milliseconds between measurements of the round trip. Default, and at most: half the server's heartbeat. */
   readonly pingMs?: number;
+  readonly quality?: QualityOptions;
   /** Milliseconds for history, presence and refresh, reconnects included. Default 30,000. */
   readonly requestTimeoutMs?: number;
   /** Jitter comes from here; default Math.random. */
@@ -52,6 +70,11 @@ export interface JoinOptions {
   readonly since?: Since;
   /** What the server does when this client reads too slowly. Default: the server's for this room. */
   readonly overflow?: Overflow;
+  /**
+   * `auto`: tell the server that an event is seen once it has been consumed: when the listeners have returned, or
+   * the slowest iterator asks for the next. Default `manual`: by `room.seen()` alone.
+   */
+  readonly seen?: 'auto' | 'manual';
   /** Keep `room.members` up to date. */
   readonly presence?: boolean;
   /** Events that may wait for a slow async iterator. Default 10,000. */
@@ -83,4 +106,8 @@ export const DEFAULTS = {
   publishTimeoutMs: 120_000,
   ephemeralTimeoutMs: 5_000,
   buffer: 10_000,
+  weakRttMs: 1_000,
+  healthyRttMs: 500,
+  silenceMs: 5_000,
+  holdMs: 10_000,
 } as const;

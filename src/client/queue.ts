@@ -9,14 +9,23 @@ interface Reader<Value> {
 export class EventQueue<Value> implements AsyncIterableIterator<Value, undefined> {
   readonly #limit: number;
   readonly #stopped: () => void;
+  readonly #consumed: () => void;
   #values: Value[] = [];
   #readers: Reader<Value>[] = [];
   #ended = false;
   #error: CarillonError | undefined;
 
-  constructor(limit: number, stopped: () => void) {
+  /** How many values were pushed before the first of this queue. */
+  readonly #start: number;
+  #handed = 0;
+  #out: Value | undefined;
+
+  /** `consumed` runs when the reader comes back for more: it has done with what it was given. */
+  constructor(limit: number, start: number, stopped: () => void, consumed: () => void) {
     this.#limit = limit;
+    this.#start = start;
     this.#stopped = stopped;
+    this.#consumed = consumed;
   }
 
   [Symbol.asyncIterator](): this {
@@ -27,7 +36,7 @@ export class EventQueue<Value> implements AsyncIterableIterator<Value, undefined
     if (this.#ended) return;
     const reader = this.#readers.shift();
     if (reader !== undefined) {
-      reader.resolve({ done: false, value });
+      this.#hand(reader, value);
       return;
     }
     this.#values.push(value);
@@ -49,7 +58,8 @@ export class EventQueue<Value> implements AsyncIterableIterator<Value, undefined
   next(): Promise<IteratorResult<Value, undefined>> {
     return new Promise((resolve, reject) => {
       const reader = { resolve, reject };
-      if (this.#values.length > 0) resolve({ done: false, value: this.#values.shift() as Value });
+      if (this.#handed > 0) this.#consumed();
+      if (this.#values.length > 0) this.#hand(reader, this.#values.shift() as Value);
       else if (this.#ended) this.#finish(reader);
       else this.#readers.push(reader);
     });
@@ -59,6 +69,28 @@ export class EventQueue<Value> implements AsyncIterableIterator<Value, undefined
     this.#values = [];
     this.end();
     return { done: true, value: undefined };
+  }
+
+  /** The value that the reader has, or had last, and its number in the stream, beginning with 1. */
+  get handed(): { readonly number: number; readonly value: Value | undefined } {
+    return { number: this.#start + this.#handed, value: this.#out };
+  }
+
+  /** The reader waits for more. */
+  get idle(): boolean {
+    return this.#readers.length > 0;
+  }
+
+  /** The number of the newest value that the reader has done with. */
+  get done(): number {
+    const busy = this.#handed > 0 && !this.idle;
+    return this.#start + this.#handed - (busy ? 1 : 0);
+  }
+
+  #hand(reader: Reader<Value>, value: Value): void {
+    this.#handed++;
+    this.#out = value;
+    reader.resolve({ done: false, value });
   }
 
   get waiting(): readonly Value[] {

@@ -32,6 +32,13 @@ export interface HistoryPage<Payload = unknown> {
   readonly truncated: boolean;
 }
 
+export interface Missed<Payload = unknown> {
+  /** Ascending. */
+  readonly events: readonly RoomEvent<Payload>[];
+  /** Whether `events` is all of the gap: the chain of `prev` has no break from its one end to the other. */
+  readonly complete: boolean;
+}
+
 export interface Presence {
   readonly members: ReadonlyMap<string, Member>;
   readonly count: number;
@@ -49,8 +56,8 @@ export interface RoomEvents<Payload = unknown> {
   event: RoomEvent<Payload>;
   gap: Gap;
   healed: Healed;
-  /** The replay is over; what comes from here on is live. */
-  caughtUp: { readonly seq: number };
+  /** A replay is over; what comes from here on is live. `slow`: it was for what this client did not read in time. */
+  caughtUp: { readonly seq: number; readonly slow: boolean };
   presence: Presence;
   /** After each join, the ones after a reconnect too. */
   joined: JoinedFrame;
@@ -72,7 +79,8 @@ export interface RoomBacking {
   whenJoined(): Promise<JoinedFrame>;
   publish(payload: unknown, options?: PublishOptions): Promise<Ack>;
   history(query?: HistoryQuery): Promise<HistoryPage>;
-  seen(seq: number): void;
+  missed(gap: Gap): Promise<Missed>;
+  seen(seq?: number): void;
   leave(): Promise<void>;
 }
 
@@ -141,11 +149,20 @@ export class Room<Payload = unknown> implements AsyncIterable<RoomEvent<Payload>
   }
 
   /**
-   * Tells the server that this user has done with everything up to `seq`, by default all that was delivered. In
-   * rooms that keep a cursor, a later join without `since` begins there. Sent in the background, latest only.
+   * The events of a gap, as far as the history still has them: for a reader that needs what it was too slow for.
+   * They are returned, not delivered. Needs the right to `history`; rejects as that does.
    */
-  seen(seq = this.position?.seq): void {
-    if (seq !== undefined) this.#backing.seen(seq);
+  missed(gap: Gap): Promise<Missed<Payload>> {
+    return this.#backing.missed(gap) as Promise<Missed<Payload>>;
+  }
+
+  /**
+   * Tells the server that this user has done with everything up to `seq`; by default, with what listeners and
+   * iterators were given so far, not with what still waits for them. In rooms that keep a cursor, a later join
+   * without `since` begins there. Cumulative, and sent in the background within 0.1 s or with `leave` or `close`.
+   */
+  seen(seq?: number): void {
+    this.#backing.seen(seq);
   }
 
   /** Resolves when the server has confirmed it, or at once without a connection. */

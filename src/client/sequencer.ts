@@ -17,6 +17,8 @@ import type {
 /** Events of (from, to] that this client will not get. */
 export interface Gap {
   readonly room: string;
+  /** Of the positions; where the reason is `epoch`, of `to` alone. */
+  readonly epoch: string;
   /** Exclusive. */
   readonly from: number;
   /** Inclusive. */
@@ -157,6 +159,11 @@ export class Sequencer {
     return this.#take();
   }
 
+  /** While joined; nothing happens in the order of a room at other times. */
+  get #epochNow(): string {
+    return this.#epoch ?? '';
+  }
+
   #last(): number {
     return this.#position?.seq ?? 0;
   }
@@ -244,7 +251,10 @@ export class Sequencer {
     const { room, from, to, reason, action } = frame;
     // The server takes us out next, and the join after that tells the gap with its exact bounds.
     if (action === 'rejoin') return;
-    this.#effects.push({ type: 'gap', gap: { room, from, to, reason, action, foundBy: 'server' } });
+    this.#effects.push({
+      type: 'gap',
+      gap: { room, epoch: this.#epochNow, from, to, reason, action, foundBy: 'server' },
+    });
     if (!this.#anchored || to > this.#last()) this.#moveTo(to);
   }
 
@@ -266,13 +276,21 @@ export class Sequencer {
   }
 
   #moveTo(seq: number): void {
-    this.#position = { epoch: this.#epoch ?? '', seq };
+    this.#position = { epoch: this.#epochNow, seq };
     this.#anchored = true;
     if (this.#bridges.length > 0) this.#bridges = this.#bridges.filter((own) => own > seq);
   }
 
   #gap(from: number, to: number, reason: Gap['reason']): void {
-    const gap: Gap = { room: this.#room, from, to, reason, action: 'skip', foundBy: 'client' };
+    const gap: Gap = {
+      room: this.#room,
+      epoch: this.#epochNow,
+      from,
+      to,
+      reason,
+      action: 'skip',
+      foundBy: 'client',
+    };
     this.#effects.push({ type: 'gap', gap });
   }
 }

@@ -1,7 +1,7 @@
 import { CLOSE_CODES } from '../protocol/codes.ts';
 import type { ServerFrame, ServerInfoFrame } from '../protocol/frames.ts';
 import type { Codec, Data } from './codec.ts';
-import { Heartbeat } from './heartbeat.ts';
+import { Heartbeat, type Pace } from './heartbeat.ts';
 import type { WebSocketConstructor, WebSocketLike } from './websocket.ts';
 
 export interface SocketEnd {
@@ -16,6 +16,8 @@ export interface SocketOwner {
   /** The frames of one message after `server_info`, in order. */
   received(frames: readonly ServerFrame[]): void;
   latency(rttMs: number): void;
+  /** A ping waits for too long; false: something has come after all. */
+  silence(silent: boolean): void;
   /** Exactly once, after which the socket calls nothing any more. */
   ended(end: SocketEnd): void;
 }
@@ -27,7 +29,7 @@ export interface SocketParts {
   readonly codec: Codec;
   readonly webSocket: WebSocketConstructor;
   readonly connectTimeoutMs: number;
-  readonly pingMs: number;
+  readonly pace: Pace;
 }
 
 /** RFC 6455: no close frame was received. */
@@ -47,7 +49,7 @@ export class Socket {
   readonly #owner: SocketOwner;
   readonly #codec: Codec;
   readonly #socket: WebSocketLike;
-  readonly #pingMs: number;
+  readonly #pace: Pace;
   readonly #deadline: ReturnType<typeof setTimeout>;
   #heartbeat: Heartbeat | undefined;
   #info: ServerInfoFrame | undefined;
@@ -58,7 +60,7 @@ export class Socket {
   constructor(parts: SocketParts, owner: SocketOwner) {
     this.#owner = owner;
     this.#codec = parts.codec;
-    this.#pingMs = parts.pingMs;
+    this.#pace = parts.pace;
     // The credential is no part of the URL: URLs end up in logs.
     this.#socket = new parts.webSocket(parts.url, [parts.codec.subprotocol, parts.credential]);
     this.#socket.binaryType = 'arraybuffer';
@@ -134,8 +136,9 @@ export class Socket {
     const heart = {
       ping: (ts: number) => this.send(this.#codec.encode({ type: 'ping', ts })),
       dead: () => this.close(CLOSE_CODES.heartbeat_timeout.code, 'the server fell silent', ABNORMAL),
+      silence: (silent: boolean) => this.#owner.silence(silent),
     };
-    this.#heartbeat = new Heartbeat(heart, seconds, this.#pingMs, () => performance.now());
+    this.#heartbeat = new Heartbeat(heart, seconds, this.#pace, () => performance.now());
     this.#heartbeat.start();
   }
 

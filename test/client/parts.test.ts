@@ -14,12 +14,17 @@ import { connectUrl, webSocketClass } from '../../src/client/websocket.ts';
 function streamOf(limit: number) {
   const heard: number[] = [];
   const errors: CarillonError[] = [];
-  const stream = new EventStream<number>(
+  const consumed: number[] = [];
+  const stream = new EventStream<number>({
     limit,
-    (value) => heard.push(value),
-    (error) => errors.push(error),
-  );
-  return { stream, heard, errors };
+    emit: (value) => heard.push(value),
+    overflowed: (error) => errors.push(error),
+    consumed: ({ value, number }) => {
+      assert.equal(value, number, 'the tests push 1, 2, 3');
+      consumed.push(value);
+    },
+  });
+  return { stream, heard, errors, consumed };
 }
 
 test('what comes before the first listener waits for it, in order', async () => {
@@ -90,14 +95,54 @@ test('leaving a for-await loop takes its queue off', async () => {
   await assert.rejects(stream.iterate().next(), { code: 'kicked' }, 'made after the end');
 });
 
+test('consumed: when a listener returns, when the slowest iterator asks for the next, never by a break', async () => {
+  const { stream, consumed } = streamOf(10);
+  stream.push(1);
+  assert.deepEqual([stream.idle, stream.handed], [false, undefined], 'nobody consumes');
+  const given = (): number | undefined => stream.handed?.value;
+  const off = stream.listened();
+  await turn();
+  stream.push(2);
+  assert.deepEqual(consumed, [1, 2]);
+  assert.equal(stream.idle, true);
+  const [quick, slow] = [stream.iterate(), stream.iterate()];
+  off();
+  off();
+  for (const value of [3, 4, 5]) stream.push(value);
+  for (let next = 3; next <= 5; next++) await quick.next();
+  assert.equal(stream.handed, undefined, 'one was given nothing yet');
+  await slow.next();
+  assert.deepEqual(consumed, [1, 2], 'they have 5 and 3');
+  assert.equal(given(), 3);
+  await slow.next();
+  assert.deepEqual(consumed, [1, 2, 3]);
+  await quick.return();
+  await slow.next();
+  const more = slow.next();
+  assert.deepEqual(consumed, [1, 2, 3, 4, 5]);
+  assert.equal(stream.idle, true);
+  stream.push(6);
+  await more;
+  assert.equal(stream.idle, false);
+  await slow.return();
+  stream.push(7);
+  assert.deepEqual(consumed, [1, 2, 3, 4, 5], 'nobody has 7, and 6 may not have been finished');
+  assert.equal(stream.idle, false);
+});
+
 // ---------------------------------------------------------------------------------------------- Heartbeat
 
 function heartAt(seconds: number) {
   let now = 0;
   const pings: number[] = [];
   let dead = 0;
-  const heart = { ping: (ts: number) => void pings.push(ts), dead: () => void dead++ };
-  const beat = new Heartbeat(heart, seconds, 1000, () => now);
+  const heart = {
+    ping: (ts: number) => void pings.push(ts),
+    dead: () => void dead++,
+    silence: () => undefined,
+  };
+  const pace = { pingMs: 1000, silenceMs: 1000, suspectMs: 1000 };
+  const beat = new Heartbeat(heart, seconds, pace, () => now);
   const tickAt = (ms: number) => {
     now = ms;
     beat.tick();

@@ -123,7 +123,9 @@ test('a hole that the server will not fill is a gap and an error, and the room g
   const { id = 0 } = await peer.expect('history');
   peer.send({ type: 'error', code: 'forbidden', reason: 'no history', retry: false, id });
   await until(() => heard.length === 1, 'the event');
-  assert.deepEqual(gaps, [{ room: 'r', from: 1, to: 4, reason: 'lost', action: 'skip', foundBy: 'client' }]);
+  assert.deepEqual(gaps, [
+    { room: 'r', epoch: 'e', from: 1, to: 4, reason: 'lost', action: 'skip', foundBy: 'client' },
+  ]);
   assert.equal(errors[0]?.code, 'forbidden');
 });
 
@@ -262,27 +264,6 @@ test('presence: members and count follow joined and deltas', async (t) => {
   peer.send({ type: 'presence', room: 'elsewhere', id, mode: 'full', members: [bob, bob], count: 2 });
   assert.equal((await asking).count, 2);
   assert.equal(room.count, 1);
-});
-
-test('seen is gathered, cumulative, and waits for the next connection if there is none', async (t) => {
-  const server = await scripted(t);
-  const client = server.client();
-  const [a, b] = [client.join('a'), client.join('b')];
-  const peer = (await server.peer()).info();
-  await peer.joins({ seq: 5 });
-  await peer.joins({ seq: 7 });
-  await b.whenJoined();
-  a.seen(3);
-  a.seen(2);
-  b.seen();
-  assert.deepEqual((await peer.expect('seen')).rooms, { a: 3, b: 7 });
-  peer.socket.terminate();
-  await until(() => client.state.name !== 'open', 'the loss');
-  a.seen(5);
-  const next = (await server.peer()).info();
-  await next.expect('join');
-  await next.expect('join');
-  assert.deepEqual((await next.expect('seen')).rooms, { a: 5 });
 });
 
 test('a join that begins at a cursor of the server: the first event says where', async (t) => {

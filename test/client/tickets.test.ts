@@ -18,7 +18,7 @@ async function offered(server: Scripted): Promise<{ peer: Peer; credential: stri
   return { peer, credential: peer.offered[1] };
 }
 
-test('a ticket takes the place of the token, once; when it fails, the next attempt has a token', async (t) => {
+test('a ticket takes the place of the token; while attempts fail, the two take turns', async (t) => {
   const server = await scripted(t);
   server.client({ token: numbered() });
   const first = await offered(server);
@@ -30,7 +30,26 @@ test('a ticket takes the place of the token, once; when it fails, the next attem
   const third = await offered(server);
   assert.equal(third.credential, 'bearer.tok2');
   third.peer.socket.terminate();
-  assert.equal((await offered(server)).credential, 'bearer.tok3', 'the ticket stays used');
+  const fourth = await offered(server);
+  assert.equal(fourth.credential, 'ticket.one', 'perhaps the server never saw it');
+  fourth.peer.info({ ticket: 'two', ticketTtl: 60 }).socket.terminate();
+  assert.equal((await offered(server)).credential, 'ticket.two', 'the newer one at once');
+});
+
+test('a ticket of an earlier client is shown before any token; the newest can be had', async (t) => {
+  const server = await scripted(t);
+  const client = server.client({ token: numbered(), ticket: 'kept' });
+  assert.equal(client.ticket, 'kept');
+  const first = await offered(server);
+  assert.equal(first.credential, 'ticket.kept');
+  first.peer.socket.terminate();
+  const second = await offered(server);
+  assert.equal(second.credential, 'bearer.tok1');
+  second.peer.info({ ticket: 'newer', ticketTtl: 0.1 });
+  await client.whenOpen();
+  assert.equal(client.ticket, 'newer');
+  await sleep(120);
+  assert.equal(client.ticket, undefined, 'its time is over');
 });
 
 test('a fixed token gives way to a ticket as well', async (t) => {
