@@ -39,7 +39,7 @@ const later: After = (ms, task) => void setTimeout(task, ms);
 /** Builds every part of a node and joins them; nothing runs before `listen`. */
 export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
   const tally = new Tally();
-  const verifier = await createVerifier(config.auth, clock);
+  const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
   const { bus, cursors } = createBus(config, log);
   const transport = createTransport(config, log, tally, verifier, development);
   const hub = createHub(config, log, tally, verifier, { bus, cursors }, transport);
@@ -58,7 +58,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     listen: async () => {
       // First: probes are answered while the bus is still being reached.
       const { host, port } = await admin.listen();
-      await bus.start();
+      await Promise.all([bus.start(), verifier.start()]);
       const listen = await transport.listen(
         (connection, identity, resumes) => hub.connect(connection, identity, resumes),
         (ticket) => hub.openTicket(ticket),
@@ -76,6 +76,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     close: async () => {
       clearInterval(ticking);
       transport.close();
+      verifier.close();
       await Promise.all([admin.close(), bus.close()]);
       metrics.close();
       lag.close();

@@ -7,7 +7,8 @@ import { buildConfig } from './config/build.ts';
 import { checkSettings, warningsFor } from './config/checks.ts';
 import { type ParsedText, type Path, parseText, type Tree } from './config/document.ts';
 import { overlay } from './config/environment.ts';
-import { readAdminToken, readKeys, readSetting } from './config/keys.ts';
+import { readIdentity } from './config/identity.ts';
+import { readAdminToken, readSetting } from './config/keys.ts';
 import { located, problemsOf } from './config/problems.ts';
 import { settingsSchema } from './config/schema.ts';
 import type { ConfigInput, ConfigProblem, ConfigResult } from './config/types.ts';
@@ -31,17 +32,17 @@ export function loadConfig(input: ConfigInput): ConfigResult {
 
   const settings = parsed.data;
   const base = file ? dirname(file) : '.';
-  const { keys, faults } = readKeys(settings.auth.keys, base);
+  const { auth, faults } = readIdentity(settings, base);
   const admin = readAdminToken(settings.admin, base);
   const machine = { openFiles: finite(input.openFiles) };
-  const found = [...faults, ...('path' in admin ? [admin] : []), ...checkSettings(settings, keys, machine)];
+  const found = [...faults, ...('path' in admin ? [admin] : []), ...checkSettings(settings, auth, machine)];
   const problems = [
     ...environment.problems,
     ...found.map(({ path, ...fault }) => located(path, fault, sourceOf)),
   ];
   if (problems.length > 0 || 'path' in admin) return refused(problems);
-  const warnings = [...environment.warnings, ...warningsFor(settings, { keys, ...admin }, machine)];
-  const config = buildConfig(settings, { keys, ...admin }, { ...machine, version: VERSION });
+  const warnings = [...environment.warnings, ...warningsFor(settings, { auth, ...admin }, machine)];
+  const config = buildConfig(settings, { auth, ...admin }, { ...machine, version: VERSION });
   return { ok: true, config, warnings };
 }
 

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { mintToken, secretSigner } from '../src/auth/mint.ts';
 import { createVerifier } from '../src/auth/verifier.ts';
-import { EC, SECRET } from './auth/support.ts';
+import { around, EC, options, SECRET } from './auth/support.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -184,16 +184,11 @@ test('carillon token makes what a broker takes', async (t) => {
     ]),
     run('cli', ['token', '--sub', 'dave']),
   ]);
-  const options = {
-    clockToleranceSeconds: 0,
-    requireExp: true,
-    defaultRooms: [],
-    cacheEntries: 0,
-    issuer: 'me',
-    audience: ['you'],
-  };
   const keys = [{ kid: 'env', alg: 'HS256' as const, secret: SECRET }, EC.setting];
-  const verifier = await createVerifier({ ...options, keys }, { now: Date.now });
+  const verifier = createVerifier(
+    options({ keys, issuer: 'me', audience: ['you'] }),
+    around({ now: Date.now }),
+  );
   const [alice, bob, carol] = await Promise.all(
     [simple, full, asymmetric].map(({ stdout }) => verifier.verify(stdout.trim())),
   );

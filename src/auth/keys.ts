@@ -16,13 +16,14 @@ export interface KeySetting {
 }
 
 export interface VerifyKey {
-  readonly kid: string;
+  /** A key of a set may have none; it then serves tokens without one only. */
+  readonly kid: string | undefined;
   readonly alg: KeyAlgorithm;
   readonly key: KeyObject;
 }
 
 export type KeyImport =
-  | { readonly ok: true; readonly key: VerifyKey }
+  | { readonly ok: true; readonly key: VerifyKey & { readonly kid: string } }
   | { readonly ok: false; readonly reason: string };
 
 /** Bytes. RFC 7518, 3.2: an HS256 key is at least as long as the hash. */
@@ -93,45 +94,3 @@ const FITS: Readonly<Record<KeyAlgorithm, (key: KeyObject) => string | undefined
   EdDSA: ({ asymmetricKeyType }) =>
     asymmetricKeyType === 'ed25519' ? undefined : 'EdDSA needs an Ed25519 key',
 };
-
-export type KeyLookup =
-  | { readonly ok: true; readonly key: VerifyKey }
-  | { readonly ok: false; readonly reason: string };
-
-/** Where keys come from. A promise where they have to be fetched first. */
-export interface KeySource {
-  find(kid: string | undefined, alg: string): KeyLookup | Promise<KeyLookup>;
-}
-
-/** @throws when a key cannot be used or a kid stands twice: loadConfig refuses both before. */
-export function configuredKeys(settings: readonly KeySetting[]): KeySource {
-  const byKid = new Map<string, VerifyKey>();
-  for (const setting of settings) {
-    const imported = importVerifyKey(setting);
-    if (!imported.ok) throw new Error(`key ${setting.kid}: ${imported.reason}`);
-    if (byKid.has(setting.kid)) throw new Error(`key ${setting.kid} is configured twice`);
-    byKid.set(setting.kid, imported.key);
-  }
-  return { find: (kid, alg) => (kid === undefined ? onlyKeyOf(byKid, alg) : keyNamed(byKid, kid, alg)) };
-}
-
-function keyNamed(byKid: ReadonlyMap<string, VerifyKey>, kid: string, alg: string): KeyLookup {
-  const key = byKid.get(kid);
-  if (key === undefined)
-    return { ok: false, reason: `no key is configured for the kid of the token${shown(kid)}` };
-  if (key.alg === alg) return { ok: true, key };
-  return { ok: false, reason: 'the alg of the token is not the one of its key' };
-}
-
-function onlyKeyOf(byKid: ReadonlyMap<string, VerifyKey>, alg: string): KeyLookup {
-  const fitting = [...byKid.values()].filter((key) => key.alg === alg);
-  const [key] = fitting;
-  if (key !== undefined && fitting.length === 1) return { ok: true, key };
-  if (key === undefined) return { ok: false, reason: 'no key is configured for the alg of the token' };
-  return { ok: false, reason: 'the token names no kid, and several keys have its alg' };
-}
-
-/** The kid is the sender's text and the reason ends up in headers: only what is harmless there is repeated. */
-function shown(kid: string): string {
-  return /^[\w.-]{1,64}$/.test(kid) ? ` (${kid})` : '';
-}

@@ -1,21 +1,28 @@
-import { decodeProtectedHeader, jwtVerify } from 'jose';
-import type { Clock, Identity, RoomGrant, TokenVerifier, Verdict } from '../broker/ports.ts';
+import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
+import type { Identity, RoomGrant, TokenVerifier, Verdict } from '../broker/ports.ts';
 import { digestOf, Lru } from './cache.ts';
-import { judgeClaims } from './claims.ts';
-import { configuredKeys, type KeySetting, type KeySource, type VerifyKey } from './keys.ts';
-import { expired, notYet, type Refusal, refusalOf, unauthorized } from './reasons.ts';
+import { type ClaimsPolicy, judgeClaims } from './claims.ts';
+import type { LiveKey } from './keyset.ts';
+import { type JwksOptions, type Realm, type RealmOptions, Realms } from './realms.ts';
+import { type Denial, denial, denialOf, expired, notYet } from './reasons.ts';
+import type { Around } from './surroundings.ts';
+import { Webhook, type WebhookOptions } from './webhook.ts';
 
-export interface VerifierOptions {
-  readonly keys: readonly KeySetting[];
-  readonly issuer?: string;
-  /** The token has to name one of them. */
-  readonly audience?: readonly string[];
+/** The issuer of the fields here may be absent: its keys then vouch for any `iss` that `issuers` does not name. */
+export interface VerifierOptions extends RealmOptions, ClaimsPolicy {
+  readonly issuers: readonly RealmOptions[];
+  readonly jwks: JwksOptions;
+  /** Who is asked about credentials that are no JWT; absent: they are refused. */
+  readonly webhook?: WebhookOptions;
   readonly clockToleranceSeconds: number;
-  readonly requireExp: boolean;
-  /** Access of tokens without a `rooms` claim. */
-  readonly defaultRooms: readonly RoomGrant[];
   /** Good verdicts kept. 0: none. */
   readonly cacheEntries: number;
+}
+
+export interface Verifier extends TokenVerifier {
+  /** Fetches keys and goes on doing so. @throws when a file of keys cannot be used. */
+  start(): Promise<void>;
+  close(): void;
 }
 
 /** A header line with more does not fit through uWebSockets.js, which takes 4,096 bytes of head. */
@@ -29,57 +36,89 @@ const REFUSALS_MAX = 10_000;
 const SHARED_GRANTS_MAX = 1000;
 
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+/** What a webhook is shown: no spaces, no control characters. */
+const OPAQUE = /^[\x21-\x7e]+$/;
 
-const MALFORMED = unauthorized('the token is not a well-formed JWT');
-const TOO_LONG = unauthorized(`the token is longer than ${TOKEN_BYTES_MAX} bytes`);
+const MALFORMED = denial('malformed', 'the token is not a well-formed JWT');
+const TOO_LONG = denial('too_long', `the token is longer than ${TOKEN_BYTES_MAX} bytes`);
+const REMOVED = denial('key_removed', 'the key of the token is not in use any more');
 
 interface Good {
   readonly verdict: Extract<Verdict, { ok: true }>;
+  /** Absent where a webhook vouched for the token. */
+  readonly key?: LiveKey;
   /** Seconds since 1970. */
   readonly exp: number | undefined;
   readonly nbf: number | undefined;
+  /** Milliseconds since 1970. */
+  readonly until?: number;
 }
 
 interface Bad {
-  readonly verdict: Refusal;
+  readonly denial: Denial;
   /** Milliseconds since 1970. */
   readonly until: number;
+  /** Of the keys: with other ones the verdict could be another. */
+  readonly version: number;
 }
+
+type Outcome = Good | Denial;
 
 /** @throws when a key cannot be used: loadConfig refuses such before. */
-export async function createVerifier(options: VerifierOptions, clock: Clock): Promise<TokenVerifier> {
-  return new CachingVerifier(options, configuredKeys(options.keys), clock);
+export function createVerifier(options: VerifierOptions, around: Around): Verifier {
+  return new CachingVerifier(options, around);
 }
 
-class CachingVerifier implements TokenVerifier {
+class CachingVerifier implements Verifier {
   readonly #options: VerifierOptions;
-  readonly #keys: KeySource;
-  readonly #clock: Clock;
+  readonly #realms: Realms;
+  readonly #webhook: Webhook | undefined;
+  readonly #around: Around;
   readonly #good: Lru<Good>;
   readonly #bad = new Lru<Bad>(REFUSALS_MAX);
   readonly #grants = new Lru<readonly RoomGrant[]>(SHARED_GRANTS_MAX);
   /** A thousand clients with one token, coming back at once, cost one check. */
-  readonly #running = new Map<string, Promise<Verdict>>();
+  readonly #running = new Map<string, Promise<Outcome>>();
+  #version = 0;
 
-  constructor(options: VerifierOptions, keys: KeySource, clock: Clock) {
+  constructor(options: VerifierOptions, around: Around) {
     this.#options = options;
-    this.#keys = keys;
-    this.#clock = clock;
+    this.#around = around;
+    this.#realms = new Realms(options, around, () => {
+      this.#version++;
+    });
+    if (options.webhook !== undefined) this.#webhook = new Webhook(options.webhook, around);
     this.#good = new Lru(options.cacheEntries);
   }
 
+  start(): Promise<void> {
+    return this.#realms.start();
+  }
+
+  close(): void {
+    this.#realms.close();
+  }
+
   known(token: string): Verdict | undefined {
-    return malformed(token) ?? this.#remembered(digestOf(token));
+    const outcome = this.#malformed(token) ?? this.#remembered(digestOf(token));
+    return outcome && this.#counted(outcome);
   }
 
   async verify(token: string): Promise<Verdict> {
-    const refused = malformed(token);
-    if (refused) return refused;
+    const refused = this.#malformed(token);
+    if (refused) return this.#counted(refused);
     const digest = digestOf(token);
-    return this.#remembered(digest) ?? this.#running.get(digest) ?? this.#run(token, digest);
+    const remembered = this.#remembered(digest);
+    if (remembered) return this.#counted(remembered);
+    return this.#counted(await (this.#running.get(digest) ?? this.#run(token, digest)));
   }
 
-  async #run(token: string, digest: string): Promise<Verdict> {
+  #counted(outcome: Outcome): Verdict {
+    if ('kind' in outcome) this.#around.counts.refusal(outcome.kind);
+    return outcome.verdict;
+  }
+
+  async #run(token: string, digest: string): Promise<Outcome> {
     const running = this.#decide(token, digest);
     this.#running.set(digest, running);
     try {
@@ -89,59 +128,102 @@ class CachingVerifier implements TokenVerifier {
     }
   }
 
-  #remembered(digest: string): Verdict | undefined {
+  /** Refused without hashing or decoding. */
+  #malformed(token: string): Denial | undefined {
+    if (token.length > TOKEN_BYTES_MAX) return TOO_LONG;
+    return (this.#webhook === undefined ? COMPACT : OPAQUE).test(token) ? undefined : MALFORMED;
+  }
+
+  #remembered(digest: string): Outcome | undefined {
     const good = this.#good.get(digest);
-    if (good) return this.#untimely(good) ?? good.verdict;
+    if (good) {
+      const untimely = this.#untimely(good);
+      if (untimely) return untimely;
+      if (!this.#lapsed(good)) {
+        this.#around.counts.cached++;
+        return good;
+      }
+      this.#good.delete(digest);
+    }
     const bad = this.#bad.get(digest);
-    return bad && this.#clock.now() < bad.until ? bad.verdict : undefined;
+    const holds = bad && this.#around.clock.now() < bad.until && bad.version === this.#version;
+    return holds ? bad.denial : undefined;
+  }
+
+  /** The key that signed it is gone, or it is time to ask the webhook again. */
+  #lapsed({ key, until }: Good): boolean {
+    return key?.live === false || (until !== undefined && this.#around.clock.now() >= until);
   }
 
   /** A verdict on times holds for the moment only. The comparisons are jose's. */
-  #untimely({ exp, nbf }: Good): Refusal | undefined {
-    const now = Math.floor(this.#clock.now() / 1000);
+  #untimely({ exp, nbf }: Good): Denial | undefined {
+    const now = Math.floor(this.#around.clock.now() / 1000);
     const tolerance = this.#options.clockToleranceSeconds;
     if (exp !== undefined && exp <= now - tolerance) return expired(exp);
     if (nbf !== undefined && nbf > now + tolerance) return notYet(nbf);
     return undefined;
   }
 
-  async #decide(token: string, digest: string): Promise<Verdict> {
-    const key = await this.#keyOf(token);
-    const verdict = 'code' in key ? key : await this.#check(token, digest, key);
-    if (!verdict.ok) this.#bad.set(digest, { verdict, until: this.#clock.now() + REFUSAL_MS });
-    return verdict;
+  async #decide(token: string, digest: string): Promise<Outcome> {
+    // Of before the decision: keys that come during it make it void.
+    const version = this.#version;
+    const outcome = await this.#judge(token);
+    if (!('kind' in outcome)) this.#good.set(digest, outcome);
+    else if (outcome.verdict.code !== 'unavailable')
+      this.#bad.set(digest, { denial: outcome, until: this.#around.clock.now() + REFUSAL_MS, version });
+    return outcome;
   }
 
-  async #keyOf(token: string): Promise<VerifyKey | Refusal> {
-    const header = headerOf(token);
-    if (header === undefined) return MALFORMED;
+  #judge(token: string): Promise<Outcome> | Outcome {
+    const header = COMPACT.test(token) ? headerOf(token) : undefined;
+    if (header === undefined) return this.#webhook ? this.#ask(this.#webhook, token) : MALFORMED;
     const { alg, kid } = header;
     if (typeof alg !== 'string' || (kid !== undefined && typeof kid !== 'string')) return MALFORMED;
-    const found = await this.#keys.find(kid, alg);
-    return found.ok ? found.key : unauthorized(found.reason);
+    const realm = this.#realms.of(token);
+    return realm === undefined ? MALFORMED : this.#check(token, realm, kid, alg);
   }
 
-  async #check(token: string, digest: string, { key, alg }: VerifyKey): Promise<Verdict> {
-    const { issuer, audience, clockToleranceSeconds: clockTolerance } = this.#options;
+  async #check(token: string, realm: Realm, kid: string | undefined, alg: string): Promise<Outcome> {
+    const found = await realm.find(kid, alg);
+    if (!found.ok) {
+      const code = found.kind === 'keys_unavailable' ? 'unavailable' : 'unauthorized';
+      return denial(found.kind, found.reason, code, found.retryAfterMs);
+    }
+    const { key } = found;
+    const { issuer, audience } = realm.options;
     try {
-      const { payload } = await jwtVerify(token, key, {
+      const { payload } = await jwtVerify(token, key.key, {
         // The key's own, never the token's word for it.
-        algorithms: [alg],
-        clockTolerance,
-        currentDate: new Date(this.#clock.now()),
+        algorithms: [key.alg],
+        clockTolerance: this.#options.clockToleranceSeconds,
+        currentDate: new Date(this.#around.clock.now()),
         ...(issuer === undefined ? {} : { issuer }),
         ...(audience === undefined ? {} : { audience: [...audience] }),
       });
-      const judged = judgeClaims(payload, this.#options);
-      if (!judged.ok) return unauthorized(judged.reason);
-      const verdict = Object.freeze({ ok: true, identity: this.#shared(judged.identity) } as const);
-      this.#good.set(digest, { verdict, exp: payload.exp, nbf: payload.nbf });
-      return verdict;
+      this.#around.counts.verified++;
+      return key.live ? this.#admitted(payload, { key }, realm.options.tenants) : REMOVED;
     } catch (error) {
-      const refusal = refusalOf(error);
+      const refusal = denialOf(error);
       if (refusal) return refusal;
       throw error;
     }
+  }
+
+  async #ask(webhook: Webhook, token: string): Promise<Outcome> {
+    const answer = await webhook.ask(token);
+    if (!answer.ok) return answer.denial;
+    const outcome = this.#admitted(answer.claims, { until: this.#around.clock.now() + webhook.ttlMs });
+    return 'kind' in outcome ? outcome : (this.#untimely(outcome) ?? outcome);
+  }
+
+  #admitted(claims: JWTPayload, by: Pick<Good, 'key' | 'until'>, tenants?: readonly string[]): Outcome {
+    const judged = judgeClaims(claims, this.#options);
+    if (!judged.ok) return denial('claims', judged.reason);
+    const { identity } = judged;
+    if (tenants !== undefined && !tenants.includes(identity.tenant))
+      return denial('tenant', 'the issuer of the token may not name this tenant');
+    const verdict = Object.freeze({ ok: true, identity: this.#shared(identity) } as const);
+    return { verdict, exp: identity.exp, nbf: numeric(claims['nbf']), ...by };
   }
 
   #shared(identity: Identity): Identity {
@@ -153,10 +235,8 @@ class CachingVerifier implements TokenVerifier {
   }
 }
 
-/** Refused without hashing or decoding. */
-function malformed(token: string): Refusal | undefined {
-  if (token.length > TOKEN_BYTES_MAX) return TOO_LONG;
-  return COMPACT.test(token) ? undefined : MALFORMED;
+function numeric(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
 }
 
 function headerOf(token: string): { readonly alg?: unknown; readonly kid?: unknown } | undefined {

@@ -202,8 +202,10 @@ export type Verdict =
   | { readonly ok: true; readonly identity: Identity }
   | {
       readonly ok: false;
-      readonly code: 'unauthorized' | 'token_expired' | 'forbidden';
+      /** `unavailable`: nobody can say now, since keys or the webhook cannot be reached; the client comes back. */
+      readonly code: 'unauthorized' | 'token_expired' | 'forbidden' | 'unavailable';
       readonly reason: string;
+      readonly retryAfterMs?: number;
     };
 
 export interface TokenVerifier {

@@ -3,6 +3,7 @@
  * ops/metrics.ts reads them only when Prometheus asks. Every label set is closed.
  */
 import { CLOSE_CODES, CLOSE_TOO_BIG, type CloseReason, type ErrorCode } from '../protocol/codes.ts';
+import { IdentityCounts } from './identity-counts.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 
 export type UpgradeOutcome =
@@ -19,6 +20,7 @@ export type UpgradeOutcome =
   | 'overloaded'
   | 'draining'
   | 'timeout'
+  | 'unavailable'
   | 'aborted'
   | 'internal';
 
@@ -93,6 +95,7 @@ export class Tally {
   readonly catchUpTurn = new Histogram(CATCH_UP_BOUNDS_MS);
   /** For a limit, whatever was asked for. */
   readonly refusals = new Map<RefusalReason, number>();
+  readonly identity = new IdentityCounts();
 
   upgrade(outcome: UpgradeOutcome): void {
     bump(this.upgrades, outcome);

@@ -3,6 +3,7 @@ import type { Limits, RoomPolicy } from '../broker/settings.ts';
 import { compilePattern } from '../protocol/room.ts';
 import { type Machine, type Secrets, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
 import { pingSeconds } from './heartbeat.ts';
+import { isKeyless } from './identity.ts';
 import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
 import { buildTenants } from './tenants.ts';
@@ -12,16 +13,16 @@ export interface Surroundings extends Machine {
   readonly version: string;
 }
 
-export function buildConfig(settings: Settings, { keys, token }: Secrets, around: Surroundings): Config {
+export function buildConfig(settings: Settings, { auth, token }: Secrets, around: Surroundings): Config {
   const { listen, missingOrigin, trustedProxies, reconnect, drain, log } = settings;
-  const development = keys.length === 0;
+  const development = isKeyless(settings.auth);
   const ping = pingSeconds(settings.heartbeat.idleSeconds);
   const { enabled } = settings.page;
   const config: Config = defined({
     development,
     listen,
     admin: defined({ listen: settings.admin.listen, token }),
-    auth: defined({ ...settings.auth, keys }),
+    auth,
     origins: settings.origins?.map(plainOrigin),
     missingOrigin,
     trustedProxies,

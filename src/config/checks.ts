@@ -1,9 +1,11 @@
 /** What no single setting can get wrong: the settings against one another and against the machine. */
-import { isShortSecret, type KeySetting, SECRET_BYTES_MIN } from '../auth/keys.ts';
+import { isShortSecret, SECRET_BYTES_MIN } from '../auth/keys.ts';
 import { pingSeconds } from './heartbeat.ts';
-import { type Fault, HIDDEN } from './keys.ts';
+import { checkSecrets, isKeyless } from './identity.ts';
+import type { Fault } from './keys.ts';
 import type { Settings } from './schema.ts';
 import { TENANT_NAME } from './tenants.ts';
+import type { AuthConfig } from './types.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';
 
 export interface Machine {
@@ -17,14 +19,14 @@ const PING_BELOW_SECONDS = 60;
 
 /** What was read from files, or stood in the settings. */
 export interface Secrets {
-  readonly keys: readonly KeySetting[];
+  readonly auth: AuthConfig;
   readonly token?: string;
 }
 
-export function checkSettings(settings: Settings, keys: readonly KeySetting[], machine: Machine): Fault[] {
+export function checkSettings(settings: Settings, auth: AuthConfig, machine: Machine): Fault[] {
   return [
-    ...checkListeners(settings, keys),
-    ...checkSecrets(settings, keys),
+    ...checkListeners(settings),
+    ...checkSecrets(settings, auth),
     ...checkSizes(settings),
     ...checkTimes(settings),
     ...checkState(settings),
@@ -34,11 +36,10 @@ export function checkSettings(settings: Settings, keys: readonly KeySetting[], m
   ];
 }
 
-function checkListeners(settings: Settings, keys: readonly KeySetting[]): Fault[] {
+function checkListeners(settings: Settings): Fault[] {
   const faults: Fault[] = [];
   const { listen, admin } = settings;
-  // Judged by what was written: a key that could not be read is a problem of its own.
-  if (keys.length + settings.auth.keys.length === 0 && !isLoopback(listen.host)) {
+  if (isKeyless(settings.auth) && !isLoopback(listen.host)) {
     faults.push({
       path: ['auth', 'keys'],
       value: '(none)',
@@ -55,24 +56,6 @@ function checkListeners(settings: Settings, keys: readonly KeySetting[]): Fault[
   }
   return faults;
 }
-
-/** A short secret can be guessed from one token: tolerable on this machine only, where it gets a warning. */
-function checkSecrets(settings: Settings, keys: readonly KeySetting[]): Fault[] {
-  if (isLoopback(settings.listen.host)) return [];
-  return keys.flatMap((key, at) =>
-    isShortSecret(key)
-      ? [
-          {
-            path: ['auth', 'keys', at, 'secret'],
-            value: HIDDEN,
-            expected: `a key for HS256 of at least ${SECRET_BYTES_MIN} bytes (RFC 7518, 3.2)`,
-            fix: 'make one with: openssl rand -base64 48',
-          },
-        ]
-      : [],
-  );
-}
-
 type LimitName = Exclude<keyof Settings['limits'], 'operations' | 'address'>;
 
 /** What has to be below what, and why. Sizes in bytes. */
@@ -227,12 +210,17 @@ function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {
 }
 
 /** What works, but is worth a line in the log. */
-export function warningsFor(settings: Settings, { keys, token }: Secrets, machine: Machine): string[] {
-  const { auth, limits } = settings;
+export function warningsFor(settings: Settings, { auth, token }: Secrets, machine: Machine): string[] {
+  const { limits } = settings;
+  const keys = [auth, ...auth.issuers].flatMap((issuer) => issuer.keys);
   const found: readonly (readonly [boolean, string])[] = [
     [keys.some(isShortSecret), `an HS256 secret has fewer than ${SECRET_BYTES_MIN} bytes: it can be guessed`],
     [!limits.rates, 'limits.rates is off: rate limits and per-turn budgets are not enforced'],
     [auth.allowQueryToken, 'auth.allowQueryToken is on: tokens in URLs end up in the logs of proxies'],
+    [
+      settings.auth.insecureHttp,
+      'auth.insecureHttp is on: who can change what plain HTTP brings can let anybody in',
+    ],
     [!auth.requireExp, 'auth.requireExp is off: tokens without exp never end'],
     [token !== undefined && token.length < 16, 'admin.token is short: use 32 random characters or more'],
     [

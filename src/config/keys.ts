@@ -1,9 +1,11 @@
 /** The secrets and keys of the config with their files read, each proved usable: a start cannot fail later for one. */
 import { readFileSync } from 'node:fs';
-import { isAbsolute, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { importVerifyKey, type KeySetting } from '../auth/keys.ts';
 import { isTree, type Path } from './document.ts';
-import { type KeyEntry, type Settings, VISIBLE } from './schema.ts';
+import type { KeyEntry } from './identity-schema.ts';
+import { VISIBLE } from './leaves.ts';
+import type { Settings } from './schema.ts';
 
 /** What is wrong with one setting, by its path. */
 export interface Fault {
@@ -25,20 +27,22 @@ export type FileText =
 /** @param path relative ones are taken from `base`, the folder of the config file. */
 export function readSetting(path: string, base: string): FileText {
   try {
-    return { ok: true, text: readFileSync(isAbsolute(path) ? path : resolve(base, path), 'utf8') };
+    return { ok: true, text: readFileSync(resolve(base, path), 'utf8') };
   } catch (error) {
     return { ok: false, code: error instanceof Error && 'code' in error ? String(error.code) : 'unreadable' };
   }
 }
 
+/** @param section the path of the list. */
 export function readKeys(
   entries: readonly KeyEntry[],
   base: string,
+  section: Path,
 ): { keys: KeySetting[]; faults: Fault[] } {
   const keys: KeySetting[] = [];
   const faults: Fault[] = [];
   entries.forEach((entry, at) => {
-    const path = ['auth', 'keys', at];
+    const path = [...section, at];
     const read = readKey(entry, base);
     if ('expected' in read) faults.push({ ...read, path: [...path, ...read.path] });
     else if (keys.some((key) => key.kid === read.kid))
@@ -115,14 +119,27 @@ export function readAdminToken(
   { token, tokenFile }: Settings['admin'],
   base: string,
 ): { token?: string } | Fault {
-  if (tokenFile === undefined) return token === undefined ? {} : { token };
-  const path = ['admin', 'tokenFile'];
-  const value = HIDDEN;
-  if (token !== undefined) return { path, value, expected: 'one of token and tokenFile' };
-  const read = readSetting(tokenFile, base);
-  if (!read.ok) return { path, value, expected: `a readable file (${read.code})` };
+  const read = readSecret({ text: token, file: tokenFile }, base, ['admin', 'token']);
+  if (typeof read === 'object') return read;
+  return read === undefined ? {} : { token: read };
+}
+
+/** A secret that stands in the settings at `path`, or in the file named by the key of the same name and `File`. */
+export function readSecret(
+  given: { readonly text: string | undefined; readonly file: string | undefined },
+  base: string,
+  path: readonly [...string[], string],
+): string | undefined | Fault {
+  if (given.file === undefined) return given.text;
+  const name = path.at(-1);
+  const fault = (expected: string): Fault => ({
+    path: [...path.slice(0, -1), `${name}File`],
+    value: HIDDEN,
+    expected,
+  });
+  if (given.text !== undefined) return fault(`one of ${name} and ${name}File`);
+  const read = readSetting(given.file, base);
+  if (!read.ok) return fault(`a readable file (${read.code})`);
   const text = withoutNewline(read.text);
-  return VISIBLE.test(text)
-    ? { token: text }
-    : { path, value, expected: 'a file with one line of visible ASCII characters' };
+  return VISIBLE.test(text) ? text : fault('a file with one line of visible ASCII characters');
 }

@@ -3,6 +3,7 @@
  * whether its value may be shown.
  */
 import { z } from 'zod';
+import { isRoomPattern } from '../protocol/room.ts';
 import {
   type Address,
   parseAddress,
@@ -12,6 +13,9 @@ import {
   showDuration,
   showSize,
 } from './units.ts';
+
+/** What can stand in a header. */
+export const VISIBLE = /^[\x21-\x7e]{1,512}$/;
 
 /** Marks problems of values that must not be shown. */
 export const SECRET = { secret: true } as const;
@@ -82,4 +86,21 @@ export function choice<const T extends string | boolean>(options: readonly T[]) 
 /** As `choice`, but of true and false, whose parsed value must not be lost to undefined checks. */
 export function flag() {
   return choice([true, false] as const);
+}
+
+export function pattern() {
+  const expected = 'a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest';
+  return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined));
+}
+
+/** Not shown when it is wrong: people put user names, passwords and keys into URLs. */
+export function httpUrl() {
+  const expected = 'an https:// or http:// URL without user, password and #';
+  return leaf(expected, (value) => (typeof value === 'string' ? plainHttpUrl(value) : undefined), true);
+}
+
+function plainHttpUrl(text: string): string | undefined {
+  if (!URL.canParse(text)) return undefined;
+  const { protocol, username, password, hash } = new URL(text);
+  return /^https?:$/.test(protocol) && `${username}${password}${hash}` === '' ? text : undefined;
 }

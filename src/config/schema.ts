@@ -4,60 +4,28 @@
  */
 
 import { z } from 'zod';
-import { KEY_ALGORITHMS } from '../auth/keys.ts';
-import { ACTIONS } from '../broker/ports.ts';
 import { OVERFLOWS } from '../protocol/frames.ts';
-import { address, choice, count, duration, flag, leaf, seconds, secretText, size, text } from './leaves.ts';
+import { authSchema } from './identity-schema.ts';
+import {
+  address,
+  choice,
+  count,
+  duration,
+  flag,
+  pattern,
+  seconds,
+  secretText,
+  size,
+  text,
+  VISIBLE,
+} from './leaves.ts';
 import { natsSchema } from './nats.ts';
-import { pattern, tenantsSchema } from './tenants.ts';
+
+import { tenantsSchema } from './tenants.ts';
 import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;
-/** What can stand in a header. */
-export const VISIBLE = /^[\x21-\x7e]{1,512}$/;
-
-const grant = z.strictObject({
-  match: pattern(),
-  allow: z.array(choice(ACTIONS)),
-});
-
-const jwk = leaf(
-  'a public key as a JSON Web Key (RFC 7517)',
-  (value) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined,
-  true,
-);
-
-const key = z.strictObject({
-  kid: text('a key id of 1 to 128 visible ASCII characters', /^[\x21-\x7e]{1,128}$/),
-  alg: choice(KEY_ALGORITHMS),
-  secret: secretText('a text of at least 32 bytes', /./s).optional(),
-  secretFile: text('the path of a file that holds the secret', /^.+$/).optional(),
-  jwk: jwk.optional(),
-  publicKeyFile: text('the path of a file that holds a public key, PEM or JWK', /^.+$/).optional(),
-});
-
-export type KeyEntry = z.output<typeof key>;
-
-const audience = leaf('a text, or a list of texts', (value) => {
-  const list = Array.isArray(value) ? value : [value];
-  const fits = list.length > 0 && list.every((entry) => typeof entry === 'string' && VISIBLE.test(entry));
-  return fits ? (list as readonly string[]) : undefined;
-});
-
-const auth = z.strictObject({
-  keys: z.array(key).prefault([]),
-  issuer: text('a text of visible ASCII characters', VISIBLE).optional(),
-  audience: audience.optional(),
-  clockToleranceSeconds: seconds(0, 300).prefault(5),
-  allowQueryToken: flag().prefault(false),
-  requireExp: flag().prefault(true),
-  defaultRooms: z.array(grant).prefault([]),
-  cacheEntries: count(0, 1_000_000).prefault(50_000),
-});
 
 const history = z.strictObject({
   count: count(1, 1_000_000).prefault(200),
@@ -146,7 +114,7 @@ export const settingsSchema = z.strictObject({
       tokenFile: text('the path of a file that holds the token', /^.+$/).optional(),
     })
     .prefault({}),
-  auth: auth.prefault({}),
+  auth: authSchema.prefault({}),
   origins: z
     .array(text('an origin such as https://app.example.com or https://*.example.com, without a path', ORIGIN))
     .optional(),

@@ -8,18 +8,12 @@ import {
   type TenantPolicy,
 } from '../broker/limits/policy.ts';
 import { ACTIONS } from '../broker/ports.ts';
-import { isRoomPattern } from '../protocol/room.ts';
-import { choice, count, flag, leaf, size } from './leaves.ts';
+import { choice, count, flag, pattern, size } from './leaves.ts';
 import { GIB, KIB } from './units.ts';
 
 const MANY = 1_000_000_000;
 /** As in the claim. */
 export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
-
-export const pattern = () =>
-  leaf('a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest', (value) =>
-    isRoomPattern(value) ? value : undefined,
-  );
 
 const publishRate = z.strictObject({ perSecond: count(0, MANY), burst: count(1, MANY).optional() });
 const bytesRate = z.strictObject({

@@ -1,6 +1,5 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
-import type { KeySetting } from '../auth/keys.ts';
-import type { RoomGrant } from '../broker/ports.ts';
+import type { VerifierOptions } from '../auth/verifier.ts';
 import type {
   Batching,
   ClusterSettings,
@@ -15,19 +14,9 @@ import type { Address } from './units.ts';
 
 export type { Address } from './units.ts';
 
-export interface AuthConfig {
-  /** Empty in development mode only: the process then makes a key of its own. */
-  readonly keys: readonly KeySetting[];
-  readonly issuer?: string;
-  /** A token fits when it names one of them. */
-  readonly audience?: readonly string[];
-  readonly clockToleranceSeconds: number;
+/** `keys` is empty in development mode, where the process makes a key of its own, and where others vouch. */
+export interface AuthConfig extends VerifierOptions {
   readonly allowQueryToken: boolean;
-  readonly requireExp: boolean;
-  /** Access of tokens without a `rooms` claim. */
-  readonly defaultRooms: readonly RoomGrant[];
-  /** Verdicts kept, so that a reconnecting client costs no signature check. */
-  readonly cacheEntries: number;
 }
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;

@@ -114,5 +114,7 @@ export function showAddress(address: Address): string {
 
 /** Whether only this machine can reach the host. `::ffff:7f00:1` is how 127.0.0.1 looks as an IPv6 address. */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host) || /^::ffff:7f[0-9a-f]{2}:/.test(host);
+  // Of the numbers only: 127.0.0.1.example.com is a name that anybody may own.
+  if (IPV4.test(host)) return host.startsWith('127.');
+  return host === 'localhost' || host === '::1' || /^::ffff:7f[0-9a-f]{2}:/.test(host);
 }

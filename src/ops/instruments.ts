@@ -113,3 +113,16 @@ function bucketValues(name: string, upperBounds: readonly number[], reading: His
   values.push({ metricName: `${name}_count`, labels: {}, value: count });
   return values;
 }
+
+/** Keys that are not in the set count as `other`, where the set has it: a label can never grow by data. */
+export function overClosedSet(
+  keys: readonly string[],
+  counts: ReadonlyMap<string, number>,
+): Record<string, number> {
+  const row = Object.fromEntries(keys.map((key) => [key, 0]));
+  for (const [key, count] of counts) {
+    const label = key in row ? key : 'other';
+    if (label in row) row[label] = (row[label] ?? 0) + count;
+  }
+  return row;
+}

@@ -10,8 +10,10 @@ import {
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
 import { figureOf, metricOf } from './figures.ts';
-import { type HistogramReading, Instruments } from './instruments.ts';
+import { describeIdentity } from './identity.ts';
+import { type HistogramReading, Instruments, overClosedSet } from './instruments.ts';
 import { LoopLagMeter } from './loop.ts';
+
 import {
   cpuSeconds,
   GcMeter,
@@ -44,6 +46,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeConnections(instruments, source.tally);
   describeTraffic(instruments, source.tally);
   describeSlow(instruments, source.tally);
+  describeIdentity(instruments, source.tally.identity);
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
@@ -74,6 +77,7 @@ const UPGRADE_OUTCOMES = Object.keys({
   overloaded: true,
   draining: true,
   timeout: true,
+  unavailable: true,
   aborted: true,
   internal: true,
 } satisfies Record<UpgradeOutcome, true>);
@@ -226,14 +230,4 @@ function describeBusFigures(instruments: Instruments, bus: BusSource): void {
     if (grows) instruments.counters(name, help, 'bus', read);
     else instruments.gauges(name, help, 'bus', read);
   }
-}
-
-/** Keys that are not in the set count as `other`, where the set has it: a label can never grow by data. */
-function overClosedSet(keys: readonly string[], counts: ReadonlyMap<string, number>): Record<string, number> {
-  const row = Object.fromEntries(keys.map((key) => [key, 0]));
-  for (const [key, count] of counts) {
-    const label = key in row ? key : 'other';
-    if (label in row) row[label] = (row[label] ?? 0) + count;
-  }
-  return row;
 }

@@ -44,6 +44,9 @@ export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Ha
     return REFUSALS.badSubprotocol(
       `offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`,
     );
+  // A proxy that checks one of them and a broker that takes the other would let an attacker in.
+  if (linesOf(request, 'authorization').length > 1)
+    return REFUSALS.badRequest('there is more than one Authorization header');
   const credential = credentialOf(request, offered, policy.allowQueryToken);
   if (credential === undefined)
     return REFUSALS.unauthorized(
@@ -112,11 +115,15 @@ function isSubprotocol(name: string): name is Subprotocol {
  * `X-Forwarded-For` behind a proxy that adds a line of its own, that is the one that the client wrote.
  */
 function allLines(request: HttpRequest, header: string): string {
+  return linesOf(request, header).join(',');
+}
+
+function linesOf(request: HttpRequest, header: string): readonly string[] {
   const lines: string[] = [];
   request.forEach((name, value) => {
     if (name === header) lines.push(value);
   });
-  return lines.join(',');
+  return lines;
 }
 
 function splitList(header: string): string[] {

@@ -56,6 +56,13 @@ export const REFUSALS = {
   internal: refusalOf('internal', '500 Internal Server Error', 'internal'),
 } as const;
 
+/** The credential cannot be judged now, for want of keys or of the webhook: not the client's fault, so no 401. */
+export function unavailable(reason: string, retryAfterMs = 1000 * Number(RETRY_SECONDS)): Refusal {
+  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
+  const headers = { 'Retry-After': String(seconds) };
+  return refusalOf('unavailable', '503 Service Unavailable', 'unavailable', headers)(reason);
+}
+
 /** Ends the exchange. The caller has made sure that the response was not aborted. */
 export function refuse(response: HttpResponse, refusal: Refusal): void {
   response.cork(() => {

@@ -7,7 +7,7 @@ import { addressOf, clientAddress } from './address.ts';
 import { type SocketData, UwsConnection } from './connection.ts';
 import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
 import type { Networks } from './networks.ts';
-import { limited, REFUSALS, type Refusal, refuse } from './refusal.ts';
+import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
 
 export interface UpgradeParts {
   readonly policy: HandshakePolicy;
@@ -190,5 +190,6 @@ export class Upgrades {
 function verdictRefusal(verdict: Exclude<Verdict, { ok: true }>): Refusal {
   if (verdict.code === 'token_expired') return REFUSALS.tokenExpired(verdict.reason);
   if (verdict.code === 'forbidden') return REFUSALS.forbidden(verdict.reason);
+  if (verdict.code === 'unavailable') return unavailable(verdict.reason, verdict.retryAfterMs);
   return REFUSALS.unauthorized(verdict.reason);
 }

@@ -4,10 +4,10 @@ import { test } from 'node:test';
 import { developmentKey } from '../../src/auth/development.ts';
 import { mintToken, privateSigner } from '../../src/auth/mint.ts';
 import { createVerifier } from '../../src/auth/verifier.ts';
-import { EC, ED, NOW, NOW_MS, options, RSA, SECRET, TestClock } from './support.ts';
+import { around, EC, ED, NOW, NOW_MS, options, RSA, SECRET, TestClock } from './support.ts';
 
 test('a token minted with a private key is taken by its public half', async () => {
-  const verifier = await createVerifier(options(), new TestClock());
+  const verifier = createVerifier(options(), around());
   for (const { setting, signing } of [RSA, EC, ED]) {
     const texts = [
       signing.export({ type: 'pkcs8', format: 'pem' }).toString(),
@@ -34,7 +34,7 @@ test('what is no private key is refused without being repeated', () => {
 test('development mode: a key for the run, tokens for a day and everything', async () => {
   const clock = new TestClock();
   const { key, mint } = developmentKey(randomBytes(32), () => clock.now());
-  const verifier = await createVerifier(options({ keys: [key] }), clock);
+  const verifier = createVerifier(options({ keys: [key] }), around(clock));
   const verdict = await verifier.verify(await mint('you'));
   assert.ok(verdict.ok);
   assert.deepEqual(verdict.identity, {

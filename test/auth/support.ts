@@ -1,7 +1,10 @@
 import { createHmac, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { type JWTPayload, SignJWT } from 'jose';
 import type { KeyAlgorithm, KeySetting } from '../../src/auth/keys.ts';
+import type { Around } from '../../src/auth/surroundings.ts';
 import type { VerifierOptions } from '../../src/auth/verifier.ts';
+import { IdentityCounts } from '../../src/broker/identity-counts.ts';
+import type { Clock } from '../../src/broker/ports.ts';
 
 export const NOW_MS = Date.UTC(2026, 0, 1);
 export const NOW = NOW_MS / 1000;
@@ -23,9 +26,38 @@ export const EC = pair('ec', 'ES256', generateKeyPairSync('ec', { namedCurve: 'P
 export const ED = pair('ed', 'EdDSA', generateKeyPairSync('ed25519'));
 export const HMAC: KeySetting = { kid: 'hmac', alg: 'HS256', secret: SECRET };
 
+/** Short enough for tests that wait for them. */
+export const JWKS: VerifierOptions['jwks'] = {
+  refreshMs: 60_000,
+  cooldownMs: 300,
+  timeoutMs: 1000,
+  staleMs: 3_600_000,
+  bytes: 64 * 1024,
+  keysMax: 50,
+  waiting: 100,
+  debounceMs: 20,
+  pollMs: 60_000,
+};
+
+export interface Watched extends Around {
+  /** Every log line so far, fields and message, as JSON. */
+  readonly lines: string[];
+}
+
+/** Surroundings whose log and counts can be looked at. */
+export function around(clock: Clock = new TestClock()): Watched {
+  const lines: string[] = [];
+  const line = (level: string) => (fields: object, message: string) =>
+    void lines.push(JSON.stringify({ level, ...fields, message }));
+  const log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+  return { clock, log, counts: new IdentityCounts(), lines };
+}
+
 export function options(changes: Partial<VerifierOptions> = {}): VerifierOptions {
   return {
     keys: [HMAC, RSA.setting, EC.setting, ED.setting],
+    issuers: [],
+    jwks: JWKS,
     clockToleranceSeconds: 5,
     requireExp: true,
     defaultRooms: [],

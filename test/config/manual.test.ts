@@ -72,7 +72,10 @@ test('every commented setting is one, too', () => {
 });
 
 test('the uncommented manual is a configuration', () => {
-  const result = loadConfig({ env: {}, text: uncommented.replace(/^.*(?:tokenFile| dir):.*$/gm, '') });
+  const result = loadConfig({
+    env: {},
+    text: uncommented.replace(/^ *(?:tokenFile|secretFile|jwksFile|dir):.*$/gm, ''),
+  });
   assert.ok(result.ok, JSON.stringify(result));
   assert.deepEqual(result.config.nats?.servers, ['nats://127.0.0.1:4222']);
   assert.equal(result.config.node.serverId, 'pod-1');

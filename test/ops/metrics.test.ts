@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { test } from 'node:test';
+import { REFRESH_OUTCOMES, TOKEN_REFUSALS, WEBHOOK_OUTCOMES } from '../../src/broker/identity-counts.ts';
 import { REFUSAL_REASONS } from '../../src/broker/limits/reasons.ts';
 import type { BusHealth } from '../../src/broker/ports.ts';
+
 import { SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../../src/protocol/codes.ts';
@@ -92,6 +94,29 @@ test('labelled counts are exposed by label, the others of the closed set as 0', 
   assert.equal(value('slow_consumers_total{reason="dropped"}'), 0);
 });
 
+test('tokens, key sets and the webhook', async () => {
+  const t = new Tally();
+  t.identity.refusal('signature');
+  t.identity.refresh('timeout');
+  t.identity.called('open');
+  t.identity.webhookOpen = 1;
+  t.identity.cached = 7;
+  t.identity.verified = 8;
+  t.identity.keySets.set('https://a.example url', { loadedAt: Date.now() - 5000, keys: 3 });
+  const value = await scrape(t);
+  assert.equal(value('token_refusals_total{reason="signature"}'), 1);
+  assert.equal(value('token_refusals_total{reason="expired"}'), 0);
+  assert.equal(value('jwks_refreshes_total{outcome="timeout"}'), 1);
+  assert.equal(value('jwks_refreshes_total{outcome="ok"}'), 0);
+  assert.equal(value('auth_webhook_calls_total{outcome="open"}'), 1);
+  assert.equal(value('auth_webhook_open'), 1);
+  assert.equal(value('tokens_cached_total'), 7);
+  assert.equal(value('tokens_verified_total'), 8);
+  assert.equal(value('jwks_keys{set="https://a.example url"}'), 3);
+  const age = value('jwks_age_seconds{set="https://a.example url"}') ?? 0;
+  assert.ok(age >= 5 && age < 60, String(age));
+});
+
 test('a second scrape gives the counts of then, not a sum of both', async () => {
   const t = new Tally();
   const metrics = createMetrics({ tally: t, bus: { kind: 'embedded', health: () => UP }, version: '1.2.3' });
@@ -170,9 +195,12 @@ test('the figures of the bus carry its kind, and one that appears later is added
 const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.boundsMs];
 
 const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
-  outcome:
-    /^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|limited|overloaded|draining|timeout|aborted|internal)$/,
+  outcome: new RegExp(
+    `^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|limited|overloaded|draining|timeout|unavailable|aborted|internal|${[...REFRESH_OUTCOMES, ...WEBHOOK_OUTCOMES].join('|')})$`,
+  ),
+  set: ['https://a.example url'],
   reason: [
+    ...TOKEN_REFUSALS,
     ...Object.keys(CLOSE_CODES),
     ...['normal', 'going_away', 'abnormal', 'too_big', 'other', 'backpressure', 'bus', 'retention', 'epoch'],
     ...SLOW_OUTCOMES,
@@ -191,6 +219,10 @@ test('every label has a closed set of values, whatever the tally was given', asy
   const t = new Tally();
   for (let i = 0; i < 1000; i++) t.gap(`room-${i}`);
   t.upgrade('x' as 'accepted');
+  t.identity.refusal('x' as 'claims');
+  t.identity.refresh('x' as 'ok');
+  t.identity.called('x' as 'ok');
+  t.identity.keySets.set('https://a.example url', { loadedAt: undefined, keys: 0 });
   t.close('y' as 'normal');
   t.error('z' as 'internal');
   t.refused('w' as 'unfair');

@@ -175,6 +175,11 @@ test('credentials: the query counts only where it is allowed', async (t) => {
     assert.equal((await attempt({ ...given, path }, open.port)).status, 401);
 });
 
+test('attack: two Authorization headers, of which a proxy may have checked the other', async () => {
+  const twice = { Authorization: 'Bearer known.ann', authorization: 'Bearer known.eve' };
+  await assertRefused(headers(twice), 400, 'bad_request');
+});
+
 for (const Authorization of [undefined, '', 'Bearer', 'Bearer a b', 'Basic YTpi', 'known.ann']) {
   test(`401 without a usable credential: ${Authorization}`, async () => {
     const answer = await assertRefused(headers({ Authorization }), 401, 'unauthorized');

@@ -28,7 +28,7 @@ function decide(
   renewed: (session: Session) => void,
 ): void {
   if (session.ended) return;
-  if (!verdict.ok) return session.refuse(frame, { code: verdict.code, reason: verdict.reason });
+  if (!verdict.ok) return session.refuse(frame, verdict);
   const { identity } = verdict;
   if (identity.user !== session.identity.user || identity.tenant !== session.identity.tenant)
     return session.refuse(frame, fault('forbidden', 'the new token is of another user or tenant'));
