@@ -1,7 +1,6 @@
 /** A real broker whose keys come from a real HTTP server, and whose session tokens a real service vouches for. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JWTPayload, SignJWT } from 'jose';
@@ -50,10 +49,18 @@ function connect(broker: RunningBroker, token: string): Promise<Attempt> {
   });
 }
 
-async function ask(socket: WebSocket, frame: object): Promise<Record<string, unknown>> {
-  socket.send(JSON.stringify(frame));
-  const [data] = (await once(socket, 'message')) as [Buffer];
-  return JSON.parse(String(data)) as Record<string, unknown>;
+/** The answer; new tickets, which come when they like, are passed over. */
+function ask(socket: WebSocket, frame: object): Promise<Record<string, unknown>> {
+  return new Promise((resolve) => {
+    const listen = (data: Buffer) => {
+      const answer = JSON.parse(String(data)) as Record<string, unknown>;
+      if (answer['type'] === 'ticket') return;
+      socket.off('message', listen);
+      resolve(answer);
+    };
+    socket.on('message', listen);
+    socket.send(JSON.stringify(frame));
+  });
 }
 
 test('rotation at the issuer: no valid token is refused, and nobody has to reconnect', async (t) => {
