@@ -61,16 +61,20 @@ function isPrivate(entry: unknown): boolean {
 }
 
 function importEntry(entry: unknown, { symmetric }: JwksRules): VerifyKey | undefined {
-  if (!isObject(entry) || !forSignatures(entry)) return undefined;
-  const { kid, alg: named } = entry;
-  if (kid !== undefined && (typeof kid !== 'string' || kid.length === 0 || kid.length > KID_MAX))
-    return undefined;
+  if (!isObject(entry) || !forSignatures(entry) || !isKid(entry['kid'])) return undefined;
+  const kid = entry['kid'];
   const alg = algorithmOf(entry);
-  if (alg === undefined || (named !== undefined && named !== alg)) return undefined;
-  if (alg === 'HS256' && !symmetric) return undefined;
+  if (alg === undefined || (alg === 'HS256' && !symmetric)) return undefined;
   const imported = importVerifyKey({ kid: kid ?? '', alg, jwk: entry });
-  if (!imported.ok || (imported.key.key.symmetricKeySize ?? SECRET_MIN) < SECRET_MIN) return undefined;
-  return { ...imported.key, kid };
+  return imported.ok && isLong(imported.key) ? { ...imported.key, kid } : undefined;
+}
+
+function isLong({ key: { symmetricKeySize = SECRET_MIN } }: VerifyKey): boolean {
+  return symmetricKeySize >= SECRET_MIN;
+}
+
+function isKid(kid: unknown): kid is string | undefined {
+  return kid === undefined || (typeof kid === 'string' && kid.length > 0 && kid.length <= KID_MAX);
 }
 
 function forSignatures({ use, key_ops: operations }: Jwk): boolean {
@@ -78,13 +82,18 @@ function forSignatures({ use, key_ops: operations }: Jwk): boolean {
   return operations === undefined || (Array.isArray(operations) && operations.includes('verify'));
 }
 
-/** By the kind of key, which has one algorithm here: a key set of `"alg": "none"` is a key set of nothing. */
-function algorithmOf({ kty, crv }: Jwk): KeyAlgorithm | undefined {
-  if (kty === 'RSA') return 'RS256';
-  if (kty === 'oct') return 'HS256';
-  if (kty === 'EC' && crv === 'P-256') return 'ES256';
-  return kty === 'OKP' && crv === 'Ed25519' ? 'EdDSA' : undefined;
+/** By the kind of key, which has one algorithm here; undefined also where the set says another. */
+function algorithmOf({ kty, crv, alg: named }: Jwk): KeyAlgorithm | undefined {
+  const alg = ALGORITHMS.get(`${kty} ${crv ?? ''}`);
+  return named === undefined || named === alg ? alg : undefined;
 }
+
+const ALGORITHMS: ReadonlyMap<string, KeyAlgorithm> = new Map([
+  ['RSA ', 'RS256'],
+  ['oct ', 'HS256'],
+  ['EC P-256', 'ES256'],
+  ['OKP Ed25519', 'EdDSA'],
+]);
 
 function refused(reason: string): JwksResult {
   return { ok: false, reason };
