@@ -133,6 +133,26 @@ test('an inbox goes on where its user has seen it to', async () => {
   );
 });
 
+test('seen by itself: another device begins after what was consumed, and is told how much is unread', async () => {
+  const sender = client('ann');
+  const first = client('joe');
+  const inbox = first.join<number>('@joe', { seen: 'auto' });
+  assert.equal((await inbox.whenJoined()).unread, 0);
+  for (let n = 1; n <= 5; n++) await sender.publish('@joe', n);
+  const events = inbox[Symbol.asyncIterator]();
+  for (let n = 1; n <= 3; n++) await events.next();
+  await inbox.leave();
+  const again = client('joe').join<number>('@joe');
+  const heard = record<RoomEvent<number>>((listener) => again.on('event', listener));
+  assert.equal((await again.whenJoined()).unread, 3);
+  await until(() => heard.length === 3, 'the unread events');
+  assert.deepEqual(
+    heard.map(({ payload }) => payload),
+    [3, 4, 5],
+    'the third was not done with',
+  );
+});
+
 test('a page of history at a time', async () => {
   const ann = client('ann');
   for (let n = 0; n < 25; n++) await ann.publish('pages', n);
