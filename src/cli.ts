@@ -2,6 +2,7 @@
 /** The `carillon` command. */
 import process from 'node:process';
 import { provisionStreams } from './app.ts';
+import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
 import { type Config, VERSION } from './config.ts';
@@ -12,6 +13,7 @@ const HELP = `carillon: a WebSocket pub/sub broker
 
   carillon serve          start a broker
   carillon token          make a token that a client connects with
+  carillon keys           make and rotate the keys that tokens are signed with
   carillon streams apply  create or update the NATS streams that the settings ask for
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
@@ -45,6 +47,7 @@ type Command = (args: readonly string[]) => Promise<void> | void;
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['serve', serve],
   ['token', token],
+  ['keys', keys],
   ['streams', streams],
   ['check-config', check],
   ['help', () => void process.stdout.write(HELP)],
@@ -66,6 +69,14 @@ async function token(args: readonly string[]): Promise<void> {
   if (made.kind === 'usage') return refuseUsage(made.reason, 'See: carillon token --help\n');
   process.stderr.write(`carillon: ${made.reason}\n`);
   process.exitCode = EXIT.config;
+}
+
+async function keys(args: readonly string[]): Promise<void> {
+  const done = await runKeys(args, Date.now());
+  if (done.ok) return void process.stdout.write(done.text);
+  if (done.kind === 'usage') return refuseUsage(done.reason, 'See: carillon keys --help\n');
+  process.stderr.write(`carillon: ${done.reason}\n`);
+  process.exitCode = EXIT.failed;
 }
 
 async function streams([action, ...args]: readonly string[]): Promise<void> {

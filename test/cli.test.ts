@@ -99,6 +99,7 @@ test('wrong usage ends with 64 and says what was wrong', async () => {
     ['main', ['stray'], /stray/],
     ['cli', ['tokn'], /no command tokn/],
     ['cli', ['token'], /--sub is missing/],
+    ['cli', ['keys', 'burn'], /no action burn on keys/],
     [
       'cli',
       ['token', '--sub', 'a', '--rooms', 'a=fly', '--secret', SECRET],

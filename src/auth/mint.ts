@@ -2,6 +2,7 @@
 import { createPrivateKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { SignJWT } from 'jose';
 import type { RoomGrant } from '../broker/ports.ts';
+import { parseRing, signingKey } from './keyring.ts';
 import type { KeyAlgorithm } from './keys.ts';
 
 export interface Signer {
@@ -48,6 +49,24 @@ export function privateSigner(text: string, kid?: string): Signer | { readonly r
   const alg = algorithmOf(key);
   if (alg === undefined) return { reason: 'not an RSA, P-256 or Ed25519 key' };
   return { alg, key, ...(kid === undefined ? {} : { kid }) };
+}
+
+/** From a set that `carillon keys` made; undefined: the text is none. @param now milliseconds since 1970. */
+export function ringSigner(
+  text: string,
+  now: number,
+  kid?: string,
+): Signer | { readonly reason: string } | undefined {
+  const ring = parseRing(text);
+  if (!ring.ok) return text.includes('"keys"') ? { reason: ring.reason } : undefined;
+  const seconds = Math.floor(now / 1000);
+  const { keys } = ring;
+  const key = kid === undefined ? signingKey(keys, seconds) : keys.find((each) => each.kid === kid);
+  if (key === undefined)
+    return { reason: kid === undefined ? 'has no key that signs now' : 'has no key of that kid' };
+  if (key.alg === 'HS256')
+    return { kid: key.kid, alg: 'HS256', key: createSecretKey(key.k ?? '', 'base64url') };
+  return privateSigner(JSON.stringify(key), key.kid);
 }
 
 function readPrivate(text: string): KeyObject | undefined {

@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { judgeClaims } from '../auth/claims.ts';
 import type { KeySetting } from '../auth/keys.ts';
-import { mintToken, privateSigner, type Signer, secretSigner, type TokenClaims } from '../auth/mint.ts';
+import {
+  mintToken,
+  privateSigner,
+  ringSigner,
+  type Signer,
+  secretSigner,
+  type TokenClaims,
+} from '../auth/mint.ts';
 import { isTree } from '../config/document.ts';
 import { parseDuration } from '../config/units.ts';
 import type { Config } from '../config.ts';
@@ -26,7 +33,8 @@ export const TOKEN_HELP = `carillon token: make a token that a client connects w
   --issuer, --audience   default: as configured
 
   The key, first found:
-  --key FILE        a private key, PEM (PKCS #8) or JWK, with its --kid and, as a check, --alg
+  --key FILE        the keys made by "carillon keys": the one that signs now, or --kid; or one private key,
+                    PEM (PKCS #8) or JWK, with its --kid and, as a check, --alg
   --secret TEXT     an HS256 secret (others on this machine can see it; CARILLON_JWT_SECRET is safer)
   otherwise         an HS256 key of the configuration: CARILLON_JWT_SECRET, or auth.keys of
                     --config FILE / CARILLON_CONFIG, chosen by --kid where there are several
@@ -90,7 +98,7 @@ export async function makeToken(
   if ('reason' in claims) return claims;
   const judged = judgeClaims({ ...claims, exp: 1 }, { requireExp: true, defaultRooms: [] });
   if (!judged.ok) return wrong(`a broker would refuse this token: ${judged.reason}`);
-  const signer = signerOf(flags, config);
+  const signer = signerOf(flags, config, now);
   if ('reason' in signer) return signer;
   return { ok: true, token: await mintToken(signer, claims, { now, ttlSeconds }) };
 }
@@ -128,19 +136,19 @@ function objectFrom(text: string): Readonly<Record<string, unknown>> | undefined
   }
 }
 
-function signerOf({ values }: TokenFlags, config: Config | undefined): Signer | Refusal {
+function signerOf({ values }: TokenFlags, config: Config | undefined, now: number): Signer | Refusal {
   if (values.key !== undefined && values.secret !== undefined)
     return wrong('give --key or --secret, not both');
-  if (values.key !== undefined) return fileSigner(values.key, values);
+  if (values.key !== undefined) return fileSigner(values.key, values, now);
   if (values.alg !== undefined && values.alg !== 'HS256') return wrong(`${values.alg} needs --key FILE`);
   if (values.secret !== undefined) return secretSigner(values.secret, values.kid);
   return configuredSigner(config?.auth.keys ?? [], values.kid);
 }
 
-function fileSigner(file: string, { kid, alg }: TokenFlags['values']): Signer | Refusal {
+function fileSigner(file: string, { kid, alg }: TokenFlags['values'], now: number): Signer | Refusal {
   const text = readKeyFile(file);
   if (typeof text !== 'string') return text;
-  const signer = privateSigner(text, kid);
+  const signer = ringSigner(text, now, kid) ?? privateSigner(text, kid);
   if ('reason' in signer) return wrong(`--key ${file}: ${signer.reason}`);
   return alg === undefined || alg === signer.alg
     ? signer
