@@ -86,6 +86,7 @@ test('seen by itself: what was consumed, own messages without echo, nothing of a
   await next.joins({ epoch: 'new', seq: 1, recovered: 'none', replay: 1 });
   next.send({ type: 'gap', room: 'r', from: 11, to: 0, reason: 'epoch', action: 'backfill' });
   next.send(event(1), { type: 'caught_up', room: 'r', seq: 1 });
+  await until(() => room.position?.epoch === 'new' && room.position.seq === 1, 'the new epoch');
   for (const seq of [11, 1]) assert.equal((await events.next()).value?.seq, seq);
   void events.next();
   assert.deepEqual((await next.expect('seen')).rooms, { r: 1 }, 'neither 10 nor 11');
