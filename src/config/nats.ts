@@ -52,6 +52,7 @@ export const natsSchema = z.strictObject({
   cursorBytes: size(MIB, 1024 * GIB).prefault('256MiB'),
   cursorAgeMs: duration(3_600_000, 10 * 365 * 24 * 3_600_000).prefault('90d'),
   cursorWriteMs: duration(10, 60_000).prefault('1s'),
+  cursorWritesPerSecond: count(10, 1_000_000).prefault(5000),
   connectTimeoutMs: duration(100, 60_000).prefault('2s'),
   startTimeoutMs: duration(1000, 600_000).prefault('30s'),
   pingIntervalMs: duration(500, 120_000).prefault('2s'),

@@ -74,6 +74,7 @@ export class NatsBus implements Bus {
       env: this.#env,
       subjects: this.#subjects,
       writeMs: parts.options.cursorWriteMs,
+      perSecond: parts.options.cursorWritesPerSecond,
       max: parts.limits.cursors,
     });
   }

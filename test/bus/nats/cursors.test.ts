@@ -55,8 +55,8 @@ async function node(
 
 const figure = (bus: NatsBus, name: string): number => bus.health().figures[name] ?? -1;
 
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const end = Date.now() + 5000;
+async function until(what: string, holds: () => boolean, ms = 5000): Promise<void> {
+  const end = Date.now() + ms;
   while (!holds()) {
     assert.ok(Date.now() < end, `waited in vain for ${what}`);
     await sleep(10);
@@ -75,6 +75,20 @@ test('a cursor that moves a thousand times is written once in each interval', as
   assert.equal(figure(bus, 'cursor_writes'), 1);
   for (let seq = 500; seq <= 1000; seq++) bus.cursors.put(ROOM, 'ann', { epoch, seq });
   assert.equal(figure(bus, 'cursors_unwritten'), 0, 'what has been seen before is no move');
+});
+
+test('a node begins no more writes than it may, and a drain does not wait for that', async (context) => {
+  const { bus, epoch } = await node(context, { cursorWriteMs: 10, cursorWritesPerSecond: 50 });
+  const began = performance.now();
+  for (let n = 0; n < 200; n++) {
+    bus.cursors.put(ROOM, `user-${n}`, { epoch, seq: 1 });
+    bus.cursors.flush(ROOM, `user-${n}`);
+  }
+  await until('some writes', () => figure(bus, 'cursor_writes') > 12);
+  const most = 10 + (50 * (performance.now() - began)) / 1000;
+  assert.ok(figure(bus, 'cursor_writes') <= most, `${figure(bus, 'cursor_writes')} of ${most}`);
+  await bus.cursors.drain(Number.POSITIVE_INFINITY);
+  assert.equal(figure(bus, 'cursor_writes'), 200);
 });
 
 test('many users who come at once take one request', async (context) => {
@@ -250,4 +264,52 @@ test('rooms that keep no cursors need no stream', async (context) => {
   context.after(() => bus.close());
   await bus.start();
   await assert.rejects(manager.streams.info(`${prefix.toUpperCase()}_CURSORS`), /not found/);
+});
+
+/** Both nodes move the same cursors, now ahead of and now behind each other, up to position 100. */
+async function churn(
+  buses: readonly NatsBus[],
+  users: readonly string[],
+  epoch: string,
+  halfway: () => Promise<void>,
+): Promise<void> {
+  for (let round = 1; round <= 100; round++) {
+    if (round === 50) await halfway();
+    for (const [n, user] of users.entries()) {
+      const { cursors } = buses[(n + round) % buses.length] as NatsBus;
+      cursors.put(ROOM, user, { epoch, seq: round % 3 === 0 ? 1 : round });
+      if ((n * round) % 5 === 0) cursors.flush(ROOM, user);
+    }
+    await sleep(2);
+  }
+}
+
+test('three servers, the leader killed while two nodes write the same cursors: the greatest stand', async (context) => {
+  const three = await NatsCluster.start(3);
+  const options = {
+    prefix: newPrefix(),
+    shards: 1,
+    cursorWriteMs: 10,
+    ackTimeoutMs: 1000,
+    pingIntervalMs: 500,
+  };
+  const buses = [0, 1].map((at) => natsBus([three.server(at).url], { options }));
+  const looking = await connect({ servers: three.urls });
+  context.after(async () => {
+    for (const bus of buses) await bus.close();
+    await looking.close();
+    await three.close();
+  });
+  for (const bus of buses) await bus.start();
+  const { position } = await opened(buses[0] as NatsBus, roomRef('epochs'));
+  const streams = (await jetstreamManager(looking)).streams;
+  const users = Array.from({ length: 50 }, (_, n) => `user-${n}`);
+  await churn(buses, users, position.epoch, async () => {
+    const { cluster: raft } = await streams.info(`${options.prefix.toUpperCase()}_CURSORS`);
+    await three.named(raft?.leader ?? '').kill();
+  });
+  for (const bus of buses) {
+    await until('what is to be written', () => figure(bus, 'cursors_unwritten') === 0, 30_000);
+    for (const user of users) await becomes(bus.cursors, ROOM, user, { epoch: position.epoch, seq: 100 });
+  }
 });
