@@ -50,6 +50,10 @@ export class Webhook {
     this.#calls++;
     try {
       return this.#judge(await this.#call(token));
+    } catch (error) {
+      // Not foreseen; but a trial call that never ends would keep the circuit open for ever.
+      this.#breaker.failed(clock.now());
+      throw error;
     } finally {
       this.#calls--;
     }

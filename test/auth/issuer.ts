@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
+import { gzipSync } from 'node:zlib';
 
 export interface Issuer {
   readonly url: string;
@@ -92,6 +93,15 @@ export const FAILURES: Readonly<Record<string, readonly [Issuer['answer'], strin
       response.on('drain', more);
       more();
     },
+    'oversized',
+  ],
+  'a broken encoding': [
+    (response) => void response.writeHead(200, { 'content-encoding': 'gzip' }).end('no gzip at all'),
+    'unreachable',
+  ],
+  'a bomb': [
+    (response) =>
+      void response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(20_000_000))),
     'oversized',
   ],
   'a page': [json('<html></html>'), 'garbage'],
