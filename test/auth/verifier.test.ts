@@ -130,6 +130,20 @@ test('attack: a key of the sender in the header', async () => {
   }
 });
 
+test('attack: members that stand twice in the header or the claims', async () => {
+  const claims = { sub: 'eve', exp: NOW + 60 };
+  const pem = RSA.setting.pem ?? '';
+  await refused(forged('{"alg":"HS256","kid":"hmac","alg":"none"}', claims), /alg|well-formed/);
+  await refused(forged('{"alg":"none","kid":"hmac","alg":"HS256"}', claims, 'eve'), /signature/);
+  // Whichever of the two a reader takes, key and algorithm have to fit.
+  for (const header of ['"kid":"hmac","kid":"rsa"', '"kid":"rsa","kid":"hmac"'])
+    await refused(forged(`{"alg":"HS256",${header}}`, claims, pem), /alg|signature/);
+  await refused(
+    forged({ alg: 'HS256', kid: 'hmac' }, `{"sub":"eve","exp":${NOW + 60},"exp":1}`, SECRET),
+    /expired/,
+  );
+});
+
 test('attack: extensions that must be understood', async () => {
   const claims = { sub: 'eve', exp: NOW + 60 };
   await refused(
