@@ -80,11 +80,11 @@ function isRingKey(value: unknown): value is RingKey {
   );
 }
 
-/** The one that signs now: of those that may, the one that began last. */
+/** The one that signs now: of those that may, the one that began last; of two at once, the newer. */
 export function signingKey(keys: readonly RingKey[], now: number): RingKey | undefined {
   return keys
     .filter(({ nbf, exp }) => nbf <= now && (exp === undefined || exp > now))
-    .reduce<RingKey | undefined>((best, key) => (best && best.nbf > key.nbf ? best : key), undefined);
+    .reduce<RingKey | undefined>((best, key) => (best && best.nbf >= key.nbf ? best : key), undefined);
 }
 
 export function stateOf(key: RingKey, keys: readonly RingKey[], now: number): KeyState {

@@ -56,6 +56,8 @@ test('rotation: known before it signs, good until its last token has ended', asy
   const ends = rotated(keys, third, 99 * HOUR).map(({ exp }) => exp);
   assert.deepEqual(ends, [undefined, NOW + 700 + 99 * HOUR, end], 'an end does not move away');
   assert.equal(signingKey([], NOW), undefined);
+  const urgent = await makeKey('EdDSA', NOW, NOW);
+  assert.deepEqual(statesAt(rotated([first], urgent, HOUR), NOW), ['signing', 'verifying']);
 });
 
 test('tokens are signed with the key whose turn it is, or the one named', async () => {
