@@ -3,20 +3,24 @@ import type { Logger } from 'pino';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { createTickets } from './auth/tickets.ts';
 import { createVerifier } from './auth/verifier.ts';
+import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import { Hub } from './broker/hub.ts';
 import { Policies } from './broker/limits/policy.ts';
 import type { After, Bus, Clock, Cursors, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
 import { MemoryBus } from './bus/memory/bus.ts';
+import { MemoryCluster } from './bus/memory/cluster.ts';
 import { MemoryCursors } from './bus/memory/cursors.ts';
 import { applyStreams } from './bus/nats/apply.ts';
 import { NatsBus } from './bus/nats/bus.ts';
+import { NatsCluster } from './bus/nats/cluster/cluster.ts';
 import type { Config } from './config.ts';
 import { createAdmin } from './ops/admin.ts';
 import { judge, type Phase } from './ops/health.ts';
 import { RecentLag } from './ops/loop.ts';
 import { createMetrics } from './ops/metrics.ts';
+import { Rate } from './ops/rate.ts';
 import { Transport } from './transport/server.ts';
 
 export interface App {
@@ -40,12 +44,15 @@ const later: After = (ms, task) => void setTimeout(task, ms);
 export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
   const tally = new Tally();
   const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
-  const { bus, cursors } = createBus(config, log);
-  const transport = createTransport(config, log, tally, verifier, development);
-  const hub = createHub(config, log, tally, verifier, { bus, cursors }, transport);
+  const accepts = new Rate(() => performance.now());
   const lag = new RecentLag(() => performance.now());
-  const metrics = createMetrics({ tally, bus, version: config.node.version });
   let phase: Phase = 'starting';
+  const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
+  const status = () => statusOf(tally, accepts, lag, phase);
+  const { bus, cursors, cluster } = createBus(config, log, serverId, status);
+  const transport = createTransport(config, log, tally, verifier, development);
+  const hub = createHub(config, log, serverId, tally, verifier, { bus, cursors }, transport);
+  const metrics = createMetrics({ tally, bus, cluster, version: config.node.version });
   const admin = createAdmin({
     ...config.admin.listen,
     readiness: () =>
@@ -56,9 +63,8 @@ export async function createApp(config: Config, log: Logger, development?: Devel
   let ticking: NodeJS.Timeout | undefined;
   return {
     listen: async () => {
-      // First: probes are answered while the bus is still being reached.
-      const { host, port } = await admin.listen();
-      await Promise.all([bus.start(), verifier.start()]);
+      const { host, port } = await admin.listen(); // First: probes are answered while the bus is being reached.
+      await Promise.all([bus.start().then(() => cluster.start()), verifier.start()]);
       const listen = await transport.listen(
         (connection, identity, resumes) => hub.connect(connection, identity, resumes),
         (ticket) => hub.openTicket(ticket),
@@ -70,6 +76,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     },
     drain: async ({ fast, reason }) => {
       phase = 'draining';
+      cluster.announce();
       transport.stopAccepting();
       await sendAway(hub, bus, config.drain, fast, reason);
     },
@@ -77,10 +84,20 @@ export async function createApp(config: Config, log: Logger, development?: Devel
       clearInterval(ticking);
       transport.close();
       verifier.close();
+      await cluster.close(); // First: its goodbye goes over the connection of the bus.
       await Promise.all([admin.close(), bus.close()]);
       metrics.close();
       lag.close();
     },
+  };
+}
+
+function statusOf(tally: Tally, accepts: Rate, lag: RecentLag, phase: Phase): NodeStatus {
+  return {
+    connections: tally.connections,
+    acceptsPerSecond: Math.round(accepts.of(tally.upgrades.get('accepted') ?? 0)),
+    loopLagMs: Math.round(lag.p99Ms()),
+    draining: phase === 'draining',
   };
 }
 
@@ -106,7 +123,13 @@ async function sendAway(
 export async function provisionStreams(config: Config, log: Logger) {
   if (config.nats === undefined)
     throw new Error('the settings have no nats section: the embedded bus has no streams');
-  return applyStreams({ options: config.nats, policies: config.rooms, limits: config.limits, log });
+  return applyStreams({
+    options: config.nats,
+    policies: config.rooms,
+    limits: config.limits,
+    state: config.state,
+    log,
+  });
 }
 
 interface Stores {
@@ -114,23 +137,32 @@ interface Stores {
   readonly cursors: Cursors;
 }
 
-function createBus(config: Config, log: Logger): Stores {
+function createBus(
+  config: Config,
+  log: Logger,
+  node: string,
+  status: () => NodeStatus,
+): Stores & { readonly cluster: Cluster } {
+  const incarnation = randomBytes(9).toString('hex');
+  const common = { node, incarnation, status, settings: config.cluster, limits: config.state, clock, log };
   if (config.nats !== undefined) {
-    const node = randomBytes(9).toString('hex');
+    const options = config.nats;
     const bus = new NatsBus({
-      options: config.nats,
+      options,
       policies: config.rooms,
       limits: config.limits,
-      node,
+      node: incarnation,
       clock,
       log,
     });
-    return { bus, cursors: bus.cursors };
+    const cluster = new NatsCluster({ ...common, options, link: () => bus.link() });
+    return { bus, cursors: bus.cursors, cluster };
   }
   const epoch = randomBytes(9).toString('base64url');
   return {
     bus: new MemoryBus({ limits: config.limits, clock, epoch, log }),
     cursors: new MemoryCursors(config.limits.cursors),
+    cluster: new MemoryCluster({ ...common, dir: config.state.dir }),
   };
 }
 
@@ -163,15 +195,13 @@ function createTransport(
 function createHub(
   config: Config,
   log: Logger,
+  serverId: string,
   tally: Tally,
   verifier: TokenVerifier,
   stores: Stores,
   transport: Transport,
 ): Hub {
-  const node: NodeIdentity = {
-    ...config.node,
-    serverId: config.node.serverId ?? randomBytes(6).toString('base64url'),
-  };
+  const node: NodeIdentity = { ...config.node, serverId };
   return new Hub({
     node,
     limits: config.limits,

@@ -1,3 +1,4 @@
+import type { Cluster } from '../broker/cluster.ts';
 import { REFUSAL_REASONS } from '../broker/limits/reasons.ts';
 import type { Bus, BusHealth } from '../broker/ports.ts';
 import {
@@ -9,6 +10,7 @@ import {
 } from '../broker/tally.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
+import { describeCluster } from './cluster.ts';
 import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
 import { type HistogramReading, Instruments, overClosedSet } from './instruments.ts';
@@ -27,6 +29,7 @@ import {
 export interface MetricsSource {
   readonly tally: Tally;
   readonly bus: Pick<Bus, 'kind' | 'health'>;
+  readonly cluster?: Pick<Cluster, 'figures'>;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -50,6 +53,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
+  if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
   return {
     contentType: instruments.contentType,
     text: () => {

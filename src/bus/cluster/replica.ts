@@ -146,6 +146,13 @@ export class LocalStore implements Store {
       if (entry.expiresAt === undefined || entry.expiresAt > now) yield entry;
   }
 
+  row(key: string): Row | undefined {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return undefined;
+    const { revision, expiresAt } = kept.entry;
+    return { key, text: kept.text, revision, expiresAt };
+  }
+
   /** Everything as it is kept, also what is due. */
   *rows(): Iterable<Row> {
     for (const { entry, text } of this.#kept.values())

@@ -8,12 +8,12 @@ import type {
   NodeInfo,
   NodeStatus,
   Store,
-  Stored,
   Told,
 } from '../../broker/cluster.ts';
 import type { Clock, Log } from '../../broker/ports.ts';
 import type { ClusterSettings, StateLimits } from '../../broker/settings.ts';
-import { isOver, Replica, type Row, type Write } from '../cluster/replica.ts';
+import { OwnStores } from '../cluster/own.ts';
+import { Replica, type Row } from '../cluster/replica.ts';
 import { checkTopic, jsonText, Topics } from '../cluster/topics.ts';
 import { StateFile } from './statefile.ts';
 
@@ -42,8 +42,8 @@ export class MemoryCluster implements Cluster {
   readonly #topics: Topics;
   readonly #replica: Replica;
   readonly #file: StateFile | undefined;
+  readonly #own: OwnStores;
   readonly #startedAt: number;
-  #revision = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0 };
   readonly #asks = { whole: 0, partial: 0, answered: 0 };
@@ -55,8 +55,9 @@ export class MemoryCluster implements Cluster {
     this.#parts = parts;
     this.#startedAt = clock.now();
     this.#topics = new Topics(log);
-    this.#replica = new Replica({ limits, clock, log, write: (write) => this.#write(write) });
     this.#file = dir === undefined ? undefined : new StateFile(dir, () => this.#state());
+    this.#replica = new Replica({ limits, clock, log, write: (write) => this.#own.write(write) });
+    this.#own = new OwnStores(this.#replica, log, this.#file && (() => this.#saved()));
   }
 
   /** Throws when the file of the stores cannot be read. */
@@ -64,7 +65,7 @@ export class MemoryCluster implements Cluster {
     const saved = await this.#file?.read();
     for (const [name, rows] of Object.entries(saved?.stores ?? {}))
       for (const row of rows) this.#replica.store(name).apply(row);
-    this.#revision = saved?.revision ?? 0;
+    this.#own.revision = saved?.revision ?? 0;
     this.#replica.ready = true;
     this.#timer ??= setInterval(() => this.#replica.expire(), EXPIRE_EVERY_MS).unref();
   }
@@ -148,25 +149,13 @@ export class MemoryCluster implements Cluster {
     return outcome;
   }
 
-  /** Here at once; answered when it is on the disk. One that cannot be written goes with the next that can. */
-  async #write({ store: name, key, text, expiresAt, over }: Write): Promise<Stored> {
-    const store = this.#replica.store(name);
-    if (!isOver(over, store.get(key))) return { ok: false, why: 'conflict' };
-    const revision = ++this.#revision;
-    if (text === undefined) store.remove(key, revision);
-    else store.apply({ key, text, revision, expiresAt });
-    try {
-      await this.#file?.save();
-      return { ok: true, revision };
-    } catch (error) {
-      this.#parts.log.error({ err: error, store: name }, 'the stores cannot be written to state.dir');
-      return { ok: false, why: 'unavailable' };
-    }
+  async #saved(): Promise<void> {
+    await this.#file?.save();
   }
 
   #state() {
     const stores: Record<string, readonly Row[]> = {};
     for (const store of this.#replica.stores) stores[store.name] = [...store.rows()];
-    return { revision: this.#revision, stores };
+    return { revision: this.#own.revision, stores };
   }
 }

@@ -14,7 +14,7 @@ import type {
 } from '../../broker/ports.ts';
 import type { HistoryPolicy } from '../../broker/settings.ts';
 import type { Page } from '../tail.ts';
-import { dial, follow } from './connection.ts';
+import { dial, follow, type Link, type LinkEvents } from './connection.ts';
 import { NatsCursors } from './cursors.ts';
 import { Durable } from './durable.ts';
 import { type Env, environment } from './env.ts';
@@ -65,6 +65,7 @@ export class NatsBus implements Bus {
   #connected = false;
   #congested = false;
   #reconnects = 0;
+  readonly #following = new Set<LinkEvents>();
 
   constructor(parts: NatsBusParts) {
     this.#parts = parts;
@@ -107,6 +108,22 @@ export class NatsBus implements Bus {
     follow(connection, 'live', this.#env, { lost: () => this.#lost(), back: () => this.#back() });
     this.#timers.push(this.#env.timers.every(SWEEP_MS, () => this.#sweep()));
     this.#state = 'open';
+  }
+
+  /** The connection of live rooms, for what is no event of a room; after `start`, until `close`. */
+  link(): Link {
+    const [connection, outlet] = [this.#connection, this.#outlet];
+    if (connection === undefined || outlet === undefined) throw new Error('the bus has not been started');
+    return {
+      connection,
+      outlet,
+      connected: () => this.#connected,
+      reachable: () => this.#connected && !this.#congested,
+      watch: (events) => {
+        this.#following.add(events);
+        return () => this.#following.delete(events);
+      },
+    };
   }
 
   async drain(ms: number): Promise<void> {
@@ -267,6 +284,7 @@ export class NatsBus implements Bus {
   #lost(): void {
     this.#connected = false;
     this.#durable?.lost();
+    for (const events of this.#following) events.lost();
   }
 
   #back(): void {
@@ -275,6 +293,7 @@ export class NatsBus implements Bus {
     this.#reconnects++;
     this.#live?.missed();
     this.#durable?.back();
+    for (const events of this.#following) events.back();
   }
 
   #sweep(): void {

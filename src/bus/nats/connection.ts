@@ -13,12 +13,24 @@ import {
 import { connect, type NodeConnectionOptions } from '@nats-io/transport-node';
 import type { Env } from './env.ts';
 import type { NatsCredentials, NatsOptions } from './options.ts';
+import type { Outlet } from './outlet.ts';
+import type { Cancel } from './timers.ts';
 
 export interface LinkEvents {
   /** Nothing that was sent in the last moments is sure to have arrived. */
   lost(): void;
   /** Connected again, subscriptions included. What was published meanwhile has not been heard. */
   back(): void;
+}
+
+/** The connection of the bus, lent to what shares it. */
+export interface Link {
+  readonly connection: NatsConnection;
+  readonly outlet: Outlet;
+  readonly connected: () => boolean;
+  /** Connected, and what is sent is taken too. */
+  readonly reachable: () => boolean;
+  watch(events: LinkEvents): Cancel;
 }
 
 /** Between two attempts at the start; later the client has its own rhythm. */

@@ -18,7 +18,6 @@ import { Requests } from './acks.ts';
 import { Audits } from './audit.ts';
 import { dial, follow } from './connection.ts';
 import { CursorStore } from './cursor-store.ts';
-import type { Env } from './env.ts';
 import { Epochs } from './epochs.ts';
 import { passingEvent } from './events.ts';
 import type { FeedHost } from './feed.ts';
@@ -32,11 +31,10 @@ import { attempt, Publishing } from './publishing.ts';
 import { Reading } from './reading.ts';
 import { Shard } from './shard.ts';
 import { Store } from './store.ts';
-import { isPassing, perRoom, Streams } from './streams.ts';
+import { perRoom, roomStreams, Streams } from './streams.ts';
 import type { RoomSubjects } from './subject.ts';
 import { Watch } from './watch.ts';
 
-const ENSURE_RETRY_MS = 500;
 /** A missing stream of cursors is not created more often than this: somebody may be deleting it on purpose. */
 const RECREATE_MS = 5000;
 
@@ -65,8 +63,8 @@ export class Durable {
   /** Throws when the streams do not fit, or cannot be made. */
   static async start(parts: DurableParts): Promise<Durable> {
     const { env, options, subjects, node, connection, retention } = parts;
-    const streams = new Streams(connection, options, retention);
-    await ensured(streams, options.startTimeoutMs, env);
+    const streams = new Streams(connection, options, roomStreams(options, retention));
+    await streams.ensured(options.startTimeoutMs, env);
     const replay = await dial(`carillon ${node} replay`, subjects.inbox(`${node}-replay`), options, env);
     const durable = new Durable(parts, replay, streams);
     await Promise.all(durable.#shards.map((shard) => durable.#epochs.check(shard)));
@@ -268,7 +266,7 @@ export class Durable {
       missing: () => {
         if (env.ticks() - triedAt < RECREATE_MS) return;
         triedAt = env.ticks();
-        streams.recreateCursors().then(
+        streams.recreate(subjects.cursorStream).then(
           (outcome) => env.log.warn({ outcome }, 'nobody answered for the stream of cursors'),
           (error: unknown) => env.log.error({ err: error }, 'the stream of cursors cannot be looked at'),
         );
@@ -304,19 +302,5 @@ export class Durable {
 
   #stream(shard: number): string {
     return this.#parts.subjects.stream(shard);
-  }
-}
-
-/** A cluster that is just coming up has no leader yet, or not all of its servers: that passes, or the time does. */
-async function ensured(streams: Streams, timeoutMs: number, { ticks, sleep, log }: Env): Promise<void> {
-  const until = ticks() + timeoutMs;
-  for (;;) {
-    try {
-      return await streams.ensure();
-    } catch (error) {
-      if (!isPassing(error) || ticks() > until) throw error;
-      log.warn({ err: error }, 'the streams cannot be looked at yet');
-      await sleep(ENSURE_RETRY_MS);
-    }
   }
 }

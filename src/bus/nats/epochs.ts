@@ -75,7 +75,7 @@ export class Epochs {
     const now = this.#parts.ticks();
     if (now - (this.#recreatedAt.get(shard) ?? Number.NEGATIVE_INFINITY) < RECREATE_MS) return;
     this.#recreatedAt.set(shard, now);
-    const outcome = await this.#parts.streams.recreate(shard.number);
+    const outcome = await this.#parts.streams.recreate(shard.stream);
     this.#parts.log.error({ stream: shard.stream, outcome }, 'the stream is gone: its history is lost');
     if (outcome === 'missing') return;
     const state = await this.#parts.store.state(shard.number);

@@ -14,6 +14,7 @@ export function brokerPermissions(prefix: string): Permissions {
     publish: [`${prefix}.>`, '$JS.API.STREAM.INFO.*', '$JS.API.STREAM.MSG.GET.*', '$JS.API.DIRECT.GET.*'],
     subscribe: [
       `${prefix}.live.>`,
+      `${prefix}.ctl.>`,
       `_INBOX_${prefix}.>`,
       '$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*',
       '$JS.EVENT.ADVISORY.STREAM.CREATED.*',

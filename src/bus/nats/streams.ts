@@ -10,6 +10,7 @@ import {
 } from '@nats-io/jetstream';
 import { type NatsConnection, nanos, RequestError, TimeoutError } from '@nats-io/nats-core';
 import type { HistoryPolicy, RoomPolicy } from '../../broker/settings.ts';
+import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
 import { Subjects } from './subject.ts';
 
@@ -19,6 +20,7 @@ export const BATCH_SINCE = [2, 11] as const;
 /** Headers of ours and of the server beside the payload. */
 export const HEADER_BYTES = 4096;
 const API_TIMEOUT_MS = 5000;
+const ENSURE_RETRY_MS = 500;
 
 /** What the streams have to keep: the most that any room may. Each room's own bounds are applied on reading. */
 export interface Retention {
@@ -57,7 +59,9 @@ type Wanted = Omit<
   'max_consumers' | 'sealed' | 'first_seq' | 'discard_new_per_subject' | 'mirror_direct'
 >;
 
-type WantedStream = Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'>;
+export type WantedStream = Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'>;
+/** Which streams there are to be, for so many copies. */
+export type StreamPlan = (replicas: number) => readonly WantedStream[];
 
 export function streamConfig(
   shard: number,
@@ -120,6 +124,16 @@ function metadataOf({ shards }: NatsOptions): Record<string, string> {
   return { 'carillon.shards': String(shards), 'carillon.schema': '1' };
 }
 
+/** The streams of the rooms' histories and cursors, for so many copies. */
+export function roomStreams(options: NatsOptions, retention: Retention): StreamPlan {
+  return (replicas) => {
+    const shards = Array.from({ length: options.shards }, (_, shard) =>
+      streamConfig(shard, replicas, retention, options),
+    );
+    return retention.cursors ? [...shards, cursorStreamConfig(replicas, options)] : shards;
+  };
+}
+
 /** Compared with what is there; the others may be set by an operator as the site needs them. */
 const COMPARED = [
   'subjects',
@@ -132,6 +146,7 @@ const COMPARED = [
   'duplicate_window',
   'allow_direct',
   'republish',
+  'allow_msg_ttl',
 ] as const;
 
 /** Differences in words for people; empty: it fits. */
@@ -143,8 +158,8 @@ export function mismatches(config: StreamConfig, wanted: WantedStream): string[]
     if (is !== should) differences.push(`${field} is ${is ?? 'missing'}, not ${should}`);
   }
   for (const field of COMPARED) {
-    const is = plain(config[field]);
-    const should = plain(wanted[field]);
+    const is = plain(config[field] || undefined);
+    const should = plain(wanted[field] || undefined);
     if (is !== should) differences.push(`${field} is ${is}, not ${should}`);
   }
   return differences;
@@ -191,13 +206,13 @@ export interface ApplyReport {
 export class Streams {
   readonly #connection: NatsConnection;
   readonly #options: NatsOptions;
-  readonly #retention: Retention;
+  readonly #plan: StreamPlan;
   #manager: JetStreamManager | undefined;
 
-  constructor(connection: NatsConnection, options: NatsOptions, retention: Retention) {
+  constructor(connection: NatsConnection, options: NatsOptions, plan: StreamPlan) {
     this.#connection = connection;
     this.#options = options;
-    this.#retention = retention;
+    this.#plan = plan;
   }
 
   /** Creates what is missing, if it may, and throws with all that does not fit; changes nothing that exists. */
@@ -212,16 +227,24 @@ export class Streams {
     );
   }
 
+  /** A cluster that is just coming up has no leader yet, or not all of its servers: that passes, or the time does. */
+  async ensured(timeoutMs: number, { ticks, sleep, log }: Env): Promise<void> {
+    const until = ticks() + timeoutMs;
+    for (;;) {
+      try {
+        return await this.ensure();
+      } catch (error) {
+        if (!isPassing(error) || ticks() > until) throw error;
+        log.warn({ err: error }, 'the streams cannot be looked at yet');
+        await sleep(ENSURE_RETRY_MS);
+      }
+    }
+  }
+
   /** Creates what is missing, if it may. 'missing': it is, and may not be created. */
-  recreate(shard: number): Promise<'missing' | 'there'> {
-    return this.#recreate(streamConfig(shard, this.#replicas(), this.#retention, this.#options));
-  }
-
-  recreateCursors(): Promise<'missing' | 'there'> {
-    return this.#recreate(cursorStreamConfig(this.#replicas(), this.#options));
-  }
-
-  async #recreate(wanted: WantedStream): Promise<'missing' | 'there'> {
+  async recreate(name: string): Promise<'missing' | 'there'> {
+    const wanted = this.#wanted().find((stream) => stream.name === name);
+    if (wanted === undefined) throw new Error(`${name} is none of these streams`);
     const problems = await this.#ensureOne(wanted);
     return problems.length === 0 ? 'there' : 'missing';
   }
@@ -253,12 +276,8 @@ export class Streams {
     return { created, updated, unchanged };
   }
 
-  #wanted(): WantedStream[] {
-    const replicas = this.#replicas();
-    const wanted = Array.from({ length: this.#options.shards }, (_, shard) =>
-      streamConfig(shard, replicas, this.#retention, this.#options),
-    );
-    return this.#retention.cursors ? [...wanted, cursorStreamConfig(replicas, this.#options)] : wanted;
+  #wanted(): readonly WantedStream[] {
+    return this.#plan(this.#replicas());
   }
 
   /** In a cluster of two, 3 is refused by the server with a text that says so. */
@@ -288,7 +307,7 @@ export class Streams {
       const reason = error instanceof Error ? error.message : String(error);
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
-        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes) cannot be made: ` +
+        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, state.bytes) cannot be made: ` +
           `${reason}. All streams together must fit into max_file_store of each server, and a cluster of ` +
           'fewer than 3 servers needs nats.replicas: 1.',
         { cause: error },

@@ -1,5 +1,6 @@
-/** Stops what it stands for; harmless when that is over. */
-export type Cancel = () => void;
+import type { Cancel } from '../../broker/cluster.ts';
+
+export type { Cancel } from '../../broker/cluster.ts';
 
 /** The passing of time, so that tests can hold it. Tasks do not keep the process alive. */
 export interface Timers {

@@ -10,11 +10,13 @@ import { applyStreams } from '../../../src/bus/nats/apply.ts';
 import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
 import { applyPermissions, brokerPermissions, type Permissions } from '../../../src/bus/nats/permissions.ts';
 import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/bus/probe.ts';
+import { STATE, until } from '../../contract/cluster/subject.ts';
 import { becomes, get } from '../../contract/cursors.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { authority } from '../../support/nats/certs.ts';
 import { type ClusterSetup, NatsCluster } from '../../support/nats/cluster.ts';
+import { startNode } from '../../support/nats/nodes.ts';
 import { durable, LIVE, roomRef } from '../../support/rooms.ts';
 
 const dir = await mkdtemp(join(tmpdir(), 'carillon-keys-'));
@@ -70,10 +72,20 @@ test('with the least permissions everything works that a broker does', async (co
   const credentials = { nkeySeed: installer.seed };
   const limits = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
   const apply = natsOptions({ ...options, credentials, streamBytes: 2 ** 25, cursorBytes: 2 ** 20 });
-  assert.equal((await applyStreams({ options: apply, policies, limits, log: VOICE })).created.length, 3);
   assert.equal(
-    (await applyStreams({ options: apply, policies: [durable({ count: 5000 })], limits, log: VOICE })).updated
-      .length,
+    (await applyStreams({ options: apply, policies, limits, state: STATE, log: VOICE })).created.length,
+    4,
+  );
+  assert.equal(
+    (
+      await applyStreams({
+        options: apply,
+        policies: [durable({ count: 5000 })],
+        limits,
+        state: STATE,
+        log: VOICE,
+      })
+    ).updated.length,
     2,
   );
   const complaints: string[] = [];
@@ -116,6 +128,45 @@ test('with the least permissions everything works that a broker does', async (co
   assert.deepEqual(complaints, [], 'the server has refused nothing');
 });
 
+test('nodes talk and keep their stores with the least permissions', async (context) => {
+  const server = await serverWith(context, { extra: LEAST });
+  const common = { servers: [server], prefix: PREFIX, shards: 1, manageStreams: false, discover: false };
+  const setup = { options: { ...common, credentials: { nkeySeed: broker.seed } } };
+  await assert.rejects(startNode([server], setup), /CARILLON_STATE is missing.*manageStreams/);
+  const options = natsOptions({ ...common, credentials: { nkeySeed: installer.seed } });
+  const limits = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
+  await applyStreams({ options, policies: [LIVE], limits, state: STATE, log: VOICE });
+  const complaints: unknown[] = [];
+  const told = (fields: object, message: string) => complaints.push([message, fields]);
+  const log = { ...VOICE, warn: told, error: told };
+  const [one, other] = await Promise.all([
+    startNode([server], { ...setup, log }),
+    startNode([server], { ...setup, log }),
+  ]);
+  context.after(() => Promise.all([one.close(), other.close()]));
+  const heard: unknown[] = [];
+  other.cluster.hear('news', (message) => heard.push(message));
+  other.cluster.answer('who', () => 1);
+  one.cluster.answer('who', () => 2);
+  assert.deepEqual((await one.cluster.ask('who', 0, 1000)).missing, []);
+  one.cluster.tell('news', 1);
+  const stored = await one.cluster.store('bans').put('k', 1, { revision: 0, ttlMs: 60_000 });
+  assert.ok(stored.ok, JSON.stringify(stored));
+  assert.deepEqual(await one.cluster.store('bans').put('k', 1, { revision: 0 }), {
+    ok: false,
+    why: 'conflict',
+  });
+  await until('all arrived', () => heard.length === 1 && other.cluster.store('bans').size === 1);
+  const deleted = await other.cluster.store('bans').delete('k');
+  assert.ok(deleted.ok, JSON.stringify([deleted, complaints]));
+  const again = await one.cluster.store('bans').put('k', 1, { revision: 0 });
+  assert.ok(again.ok, JSON.stringify([again, complaints]));
+  const late = await startNode([server], { ...setup, log });
+  context.after(() => late.close());
+  assert.equal(late.cluster.store('bans').get('k')?.value, 1);
+  assert.deepEqual(complaints, [], 'the server has refused nothing');
+});
+
 test('and nothing else', async (context) => {
   const server = await serverWith(context, { extra: LEAST });
   const connection = await connect({
@@ -140,11 +191,15 @@ test('and nothing else', async (context) => {
     '$JS.API.CONSUMER.CREATE.CARILLON_0',
     '$SYS.REQ.SERVER.PING',
     'another.log.0.a.b',
+    'another.ctl.beat',
+    'another.state.bans.k',
   ];
   const subscriptions = [
     '>',
     `${PREFIX}.>`,
     `${PREFIX}.log.>`,
+    `${PREFIX}.state.>`,
+    'another.ctl.>',
     '_INBOX.>',
     '_INBOX_other.x',
     '$JS.EVENT.>',

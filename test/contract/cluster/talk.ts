@@ -116,6 +116,7 @@ function peerTests({ promise }: Promised): void {
     stop();
     await sleep(20);
     cluster.tell(topic, 'unheard');
+    await sleep(50);
     peer.hear(topic, (message) => heard.push(message));
     await sleep(50);
     cluster.tell(topic, 'again');

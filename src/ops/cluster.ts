@@ -1,0 +1,64 @@
+import type { Cluster, ClusterFigures } from '../broker/cluster.ts';
+import type { Instruments } from './instruments.ts';
+
+/** The metrics of what nodes tell one another; read at each scrape. */
+export function describeCluster(instruments: Instruments, cluster: Pick<Cluster, 'figures'>): void {
+  const figure = (read: (figures: ClusterFigures) => number) => () => read(cluster.figures());
+  instruments.gauge(
+    'cluster_nodes',
+    'Nodes that this one takes to be alive, itself included.',
+    figure(({ nodes }) => nodes),
+  );
+  instruments.gauge(
+    'cluster_connected',
+    '1: the other nodes can be reached; 0: not.',
+    figure(({ connected }) => (connected ? 1 : 0)),
+  );
+  instruments.counters(
+    'cluster_tells_total',
+    'Messages to other nodes by what became of them; heard: from others.',
+    'outcome',
+    () => cluster.figures().tells,
+  );
+  instruments.counters(
+    'cluster_asks_total',
+    'Questions to all nodes by how whole the answer was; answered: of others.',
+    'outcome',
+    () => cluster.figures().asks,
+  );
+  instruments.counters(
+    'store_writes_total',
+    'Changes of the stores by what became of them.',
+    'outcome',
+    () => cluster.figures().writes,
+  );
+  describeStores(instruments, cluster);
+}
+
+function describeStores(instruments: Instruments, cluster: Pick<Cluster, 'figures'>): void {
+  const each = (read: (store: ClusterFigures['stores'][number]) => number) => () =>
+    Object.fromEntries(cluster.figures().stores.map((store) => [store.name, read(store)]));
+  instruments.gauges(
+    'store_entries',
+    'Entries that this node has of a store.',
+    'store',
+    each(({ entries }) => entries),
+  );
+  instruments.gauges(
+    'store_bytes',
+    'Bytes of keys and values of a store.',
+    'store',
+    each(({ bytes }) => bytes),
+  );
+  instruments.gauges(
+    'store_revision',
+    'The last change of a store that this node has.',
+    'store',
+    each(({ revision }) => revision),
+  );
+  instruments.gauge(
+    'store_age_seconds',
+    'Since this node last knew that it misses nothing of the stores. NaN: never, or each node has its own.',
+    () => cluster.figures().storesAgeMs / 1000,
+  );
+}
