@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cursors, Fault, RoomRef } from '../../src/broker/ports.ts';
+import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
 import type { JoinedFrame, ServerFrame } from '../../src/protocol/frames.ts';
+import { roomRef } from '../support/rooms.ts';
 import { SimNode, type SimSocket } from '../support/sim.ts';
 
 function inbox(
@@ -73,6 +75,25 @@ class FullCursors implements Cursors {
     this.flushed.push(`${room.name} ${user}`);
   }
 }
+
+test('C4.2 where retention or a new epoch has taken unseen events, unread is what is left of them', () => {
+  const node = new SimNode({ history: { count: 3, bytes: 65_536, ageMs: 600_000 } });
+  const sender = node.connect('bob');
+  sender.write({ type: 'pub', room: '@ann', payload: 0 });
+  const { socket, joined } = inbox(node, 'ann');
+  socket.write({ type: 'seen', rooms: { '@ann': joined.seq } });
+  for (const payload of [1, 2, 3, 4, 5]) sender.write({ type: 'pub', room: '@ann', payload });
+  const cut = inbox(node, 'ann');
+  assert.deepEqual([cut.joined.recovered, cut.joined.unread], ['partial', 3]);
+  assert.deepEqual(payloads(cut.frames), [3, 4, 5]);
+  const cursors = new MemoryCursors(10);
+  const later = new SimNode({ cursors });
+  cursors.put(roomRef('@ann'), 'ann', { epoch: 'over', seq: 2 });
+  later.connect('bob').write({ type: 'pub', room: '@ann', payload: 6 });
+  const renewed = inbox(later, 'ann');
+  assert.deepEqual([renewed.joined.recovered, renewed.joined.unread], ['none', 1]);
+  assert.deepEqual(payloads(renewed.frames), [6]);
+});
 
 test('C4.2 unread is the exact number of events kept after the cursor, beyond what one page holds', () => {
   const history = { count: 12_000, bytes: 64 * 1024 * 1024, ageMs: 600_000 };

@@ -7,7 +7,7 @@ export class MemoryCursors implements Cursors {
   readonly #cursors = new Map<string, Position>();
   readonly #max: number;
 
-  /** `max`: cursors kept; those not moved for longest go first. About 150 bytes each. */
+  /** `max`: cursors kept; those not moved for longest go first. About 200 bytes each. */
   constructor(max: number) {
     this.#max = max;
   }
