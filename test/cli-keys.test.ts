@@ -88,11 +88,11 @@ test('make, rotate, prune: no token is refused on the way, by a broker that runs
 test('a leaked key goes at once', async (t) => {
   const { keys, refused, shown } = bench(t);
   const leaked = (await keys(NOW_MS, 'make', '--alg', 'ES256')).split(' ')[0] ?? '';
-  assert.match(await refused(NOW_MS, 'prune', '--kid', leaked), /no key would be left/);
-  assert.match(await refused(NOW_MS, 'prune', '--kid', 'other'), /has no key other/);
+  assert.match(await refused(NOW_MS, 'prune', `--kid=${leaked}`), /no key would be left/);
+  assert.match(await refused(NOW_MS, 'prune', '--kid=other'), /has no key other/);
   const listed = await keys(NOW_MS, 'rotate', '--lead', '0s');
   assert.match(listed, /ES256 {2}signing/);
-  await keys(NOW_MS, 'prune', '--kid', leaked);
+  await keys(NOW_MS, 'prune', `--kid=${leaked}`);
   assert.ok(!readFileSync(shown, 'utf8').includes(leaked));
 });
 

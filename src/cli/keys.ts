@@ -22,7 +22,7 @@ export const KEYS_HELP = `carillon keys: make and rotate the keys that tokens ar
   carillon keys make    [--alg EdDSA]                 a first key, which signs at once
   carillon keys list                                  the keys and what each does now
   carillon keys rotate  [--lead 15m] [--overlap 25h]  a next key; it signs after the lead, the others end
-  carillon keys prune   [--kid KID]                   take out keys that have ended, or one that has leaked
+  carillon keys prune   [--kid=KID]                   take out keys that have ended, or one that has leaked
 
   --file FILE        the private keys, for "carillon token --key FILE"; default carillon-keys.json (mode 0600)
   --public FILE      what brokers get as auth.jwksFile, or an HTTP server for auth.jwksUrl; default
@@ -30,7 +30,7 @@ export const KEYS_HELP = `carillon keys: make and rotate the keys that tokens ar
   --alg ALG          EdDSA (default), ES256, RS256 or HS256; rotate: default that of the newest key
   --lead DURATION    how long verifiers have to learn a key before it signs: more than auth.jwks.refreshMs
   --overlap DURATION how long tokens of the key before are good: more than the longest --ttl
-  --kid KID          prune: this key, whatever its age; its tokens end with it
+  --kid=KID          prune: this key, whatever its age; its tokens end with it
 
 The kid of a key is its thumbprint (RFC 7638). A broker reads auth.jwksFile again when it changes: no restart.
 
