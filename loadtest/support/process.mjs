@@ -1,5 +1,5 @@
 /** Server processes under test: start, wait for their address, read what they cost, stop. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -121,6 +121,12 @@ let taskset;
 export function pinning(core) {
   taskset ??= availableParallelism() > 1 && existsSync('/usr/bin/taskset') ? '/usr/bin/taskset' : '';
   return taskset === '' ? [] : [taskset, '-c', String(core)];
+}
+
+/** Puts this process, and those that it forks from now on, on one CPU, so that the server has the other. */
+export function pinSelf(core) {
+  const [program] = pinning(core);
+  if (program !== undefined) execFileSync(program, ['-a', '-c', '-p', String(core), String(process.pid)]);
 }
 
 async function stop(child, exited) {

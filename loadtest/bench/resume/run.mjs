@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { withBus } from '../../support/buses.mjs';
 import { scrape } from '../../support/metrics.mjs';
-import { cpuSeconds } from '../../support/process.mjs';
+import { cpuSeconds, pinSelf } from '../../support/process.mjs';
 import { Publisher } from '../../support/publisher.mjs';
 import { sleep } from '../../support/stats.mjs';
 import { mint } from '../../support/token.mjs';
@@ -104,13 +104,13 @@ async function measure(bus) {
   const profile = flags['cpu-prof'];
   const nodeArgs = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   return withBus(bus, config, async (start) => {
-    const target = await start({ main: flags.main, nodeArgs });
+    const target = await start({ core: 0, main: flags.main, nodeArgs });
     if (bus === 'embedded') {
       const lose = (workers) => Promise.all(workers.map((worker) => worker.run('drop')));
       return { bus, ...(await storm(target, target, lose)) };
     }
     // The clients' own node is killed: what they missed is known here by the store only, or since a bystander came.
-    const other = await start({ main: flags.main });
+    const other = await start({ core: 0, main: flags.main });
     const lose = async (workers) => {
       process.kill(other.pid, 'SIGKILL');
       await Promise.all(workers.map((worker) => worker.run('drop')));
@@ -125,6 +125,8 @@ function save(file, text) {
   writeFileSync(file, text);
 }
 
+// The broker has one CPU, the load and NATS the other: what a turn takes is to be its own time, not that of others.
+pinSelf(1);
 const results = [];
 for (const bus of flags.bus) {
   const result = await measure(bus);
