@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NatsCluster } from '../../test/support/nats/cluster.ts';
-import { startBroker } from './process.mjs';
+import { putFirst, startBroker } from './process.mjs';
 
-/** Runs `body` with a function that starts a broker with this config on the bus, and stops everything after it. */
+/** Runs `body` with a function that starts a broker with this config on the bus, before
+ * everything else on its CPU, and stops everything after it. */
 export async function withBus(bus, config, body) {
   const directory = mkdtempSync(join(tmpdir(), 'carillon-bench-'));
   const nats = bus === 'nats' ? await NatsCluster.start(1) : undefined;
@@ -13,9 +14,14 @@ export async function withBus(bus, config, body) {
   writeFileSync(file, JSON.stringify(config));
   const brokers = [];
   const start = async (options = {}) => {
-    const env = { CARILLON_CONFIG: file, ...(nats && { CARILLON_NATS_URL: nats.urls.join(',') }) };
+    const env = {
+      ...options.env,
+      CARILLON_CONFIG: file,
+      ...(nats && { CARILLON_NATS_URL: nats.urls.join(',') }),
+    };
     const broker = await startBroker({ ...options, env });
     brokers.push(broker);
+    putFirst(broker.pid);
     return broker;
   };
   try {

@@ -40,6 +40,7 @@ ${table([
   ['all caught up after, ms', ms(result.ms)],
   ['clients a second', ((clients / result.ms) * 1000).toFixed(0)],
   ['broker CPU, µs a client', ((result.cpuSeconds / clients) * 1e6).toFixed(0)],
+  ['broker waited for its CPU, ms', ms(result.waitedMs)],
   ['join to caught_up, ms, p50 / p99 / max', `${waits('p50')} / ${waits('p99')} / ${waits('max')}`],
   ['events received by them', sum(resumed.map((one) => one.events))],
   ['pages from memory / reads begun / reads shared', `${memory} / ${store} / ${shared}`],

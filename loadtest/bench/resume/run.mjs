@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { withBus } from '../../support/buses.mjs';
 import { scrape } from '../../support/metrics.mjs';
-import { cpuSeconds, pinSelf } from '../../support/process.mjs';
+import { cpuSeconds, pinSelf, waitedSeconds } from '../../support/process.mjs';
 import { Publisher } from '../../support/publisher.mjs';
 import { sleep } from '../../support/stats.mjs';
 import { mint } from '../../support/token.mjs';
@@ -72,6 +72,7 @@ async function storm(dropped, target, loseAll) {
   await bystanders.run('latencies');
   const before = await scrape(target.admin);
   const cpu = cpuSeconds(target.pid);
+  const waited = waitedSeconds(target.pid);
   const started = performance.now();
   let over = false;
   const publishing = (async () => {
@@ -90,6 +91,7 @@ async function storm(dropped, target, loseAll) {
   return {
     ms,
     cpuSeconds: cpuSeconds(target.pid) - cpu,
+    waitedMs: (waitedSeconds(target.pid) - waited) * 1000,
     resumed,
     calm,
     during,

@@ -86,6 +86,7 @@ ${table([['broker after a collection, MiB', 'resident', 'heap', 'external'], mem
 
 - all at the head ${ms(Math.max(...mixed.results.map(({ settleMs }) => settleMs)))} ms after the last publish; ${slow.join(', ')}
 - replayed: ${grown('replayed_total')} events, ${mib(grown('catch_up_bytes_total'))} MiB; longest turn of catch-ups ${ms((mixed.after['catch_up_turn_longest_seconds'] ?? 0) * 1000)} ms
+- the broker waited ${ms(mixed.waitedMs)} ms for its CPU, which others used
 - sweep: ${grown('slow_looks_total')} looks in ${ms(grown('slow_look_seconds_total') * 1000)} ms
 `;
 }

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { withBus } from '../../support/buses.mjs';
 import { scrape } from '../../support/metrics.mjs';
-import { cpuSeconds, pinSelf } from '../../support/process.mjs';
+import { cpuSeconds, pinSelf, waitedSeconds } from '../../support/process.mjs';
 import { Publisher } from '../../support/publisher.mjs';
 import { mint } from '../../support/token.mjs';
 import { Worker } from '../../support/worker.mjs';
@@ -59,6 +59,7 @@ async function phase(broker, fast, beside) {
   const publisher = await Publisher.open({ ...broker.listen, token: await mint('publisher') });
   const before = await scrape(broker.admin);
   const cpu = cpuSeconds(broker.pid);
+  const waited = waitedSeconds(broker.pid);
   const load = { stallMs: STALL_MS, crawlBytes: rate * (bytes + 200) * CRAWL, seconds };
   for (const worker of used) await worker.run('load', load);
   const { seconds: took } = await publisher.run({ rooms: [ROOM], count, rate, bytes });
@@ -70,6 +71,7 @@ async function phase(broker, fast, beside) {
   return {
     took,
     cpuSeconds: cpuSeconds(broker.pid) - cpu,
+    waitedMs: (waitedSeconds(broker.pid) - waited) * 1000,
     results,
     lagMs: (during.get('loop_lag_seconds{stat="max"}') ?? 0) * 1000,
     before: Object.fromEntries(before),
