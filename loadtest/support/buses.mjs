@@ -15,7 +15,8 @@ export async function withBus(bus, config, body) {
   const brokers = [];
   const start = async (options = {}) => {
     const env = {
-      ...options.env,
+      // As the image has it.
+      MALLOC_MMAP_THRESHOLD_: '131072',
       CARILLON_CONFIG: file,
       ...(nats && { CARILLON_NATS_URL: nats.urls.join(',') }),
     };

@@ -20,6 +20,7 @@ export class Worker {
   }
 
   run(command, fields = {}) {
+    if (!this.#child.connected) return Promise.reject(new Error('a worker has ended'));
     const id = ++this.#asked;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

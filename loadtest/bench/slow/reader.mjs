@@ -64,6 +64,7 @@ export class Reader {
     const started = performance.now();
     const before = this.#socket.walker.bytes;
     for (let passed = 0; passed < ms; passed = performance.now() - started) {
+      if (this.#socket === undefined) return;
       const read = this.#socket.walker.bytes - before;
       this.#pause(read > (passed * bytesPerSecond) / 1000);
       await sleep(LOOK_MS);
