@@ -9,12 +9,12 @@ import type { Tally } from './tally.ts';
 /** One replay frame: small enough that the buffer check between two of them means something. */
 export const REPLAY_PAGE = { count: 64, maxBytes: 32 * 1024 } as const;
 /**
- * What all catch-ups together may take of one turn of the loop: replay must not delay live traffic. A page beyond it
- * and a short run of the garbage collector have to stay within 5 ms with it.
+ * What all catch-ups together may take of one turn of the loop: replay must not delay live traffic. One page more
+ * than this is what a turn can come to, and all of it has to stay within 5 ms.
  */
-const TURN_MS = 3;
+const TURN_MS = 4;
 /** What of it those may take that begin in the turn; the rest is for those that began before. */
-const BEGIN_MS = 1.5;
+const BEGIN_MS = 2;
 /** Steps that a catch-up may take at once when its wait is over: an answer out of memory or two, and the hand-over. */
 const LAST_STEPS = 4;
 

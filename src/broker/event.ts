@@ -73,7 +73,7 @@ export class RoomEvent {
   placed(): void {
     const skip = this.skip;
     this.skip = undefined;
-    skip?.placed();
+    skip?.placed(this.ephemeral ? undefined : this.seq);
   }
 
   /** The payload as JSON text. */

@@ -29,10 +29,19 @@ export class Membership implements RoomMember {
   present = false;
   /** Acks of own publishes whose events the member has yet to be sent, by a catch-up or with what the room holds. */
   #held: AckFrame[] | undefined;
+  readonly #refuse: (fault: Fault) => void;
 
-  constructor(owner: Owner, room: Room, overflow: Overflow, watches: boolean) {
+  /** `refuse` answers the join, as long as it has not been answered. */
+  constructor(
+    owner: Owner,
+    room: Room,
+    overflow: Overflow,
+    watches: boolean,
+    refuse: (fault: Fault) => void,
+  ) {
     this.owner = owner;
     this.room = room;
+    this.#refuse = refuse;
     this.overflow = overflow;
     this.watches = watches;
   }
@@ -77,11 +86,14 @@ export class Membership implements RoomMember {
   }
 
   evicted(fault: Fault): void {
-    this.owner.expel(this, fault);
+    if (this.present) this.owner.expel(this, fault);
+    else this.#refuse(fault);
   }
 
   /** The client is told that its position is void and that it is out: it joins again to go on. */
   invalidated(from: number, to: number): void {
+    // A join under way is answered with the new epoch.
+    if (!this.present) return;
     const room = this.room.ref.name;
     this.owner.send({ type: 'gap', room, from, to, reason: 'epoch', action: 'rejoin' });
     this.owner.expel(this, {

@@ -148,8 +148,8 @@ export interface Bus {
   publish(publication: Publication, settle: Settle): void;
 
   /**
-   * Events after a position, up to the feed's position; the room is open. `done` runs before this returns
-   * whenever memory holds the answer; then and only then `remaining: 0` means that nothing is missing up to
+   * Events after a position, up to the feed's position as `done` runs; the room is open. `done` runs before this
+   * returns whenever memory holds the answer; then and only then `remaining: 0` means that nothing is missing up to
    * the last `RoomSink.event`.
    */
   replay(

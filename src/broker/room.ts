@@ -24,6 +24,11 @@ export interface RoomMember {
   releaseAcks(): void;
 }
 
+/** Whose acks wait for what a room holds. */
+export interface Waiting {
+  releaseAcks(): void;
+}
+
 /** What a room asks of the node, so that it knows nothing else of it. */
 export interface RoomHost {
   gathered(room: Room, event: RoomEvent): void;
@@ -58,7 +63,7 @@ export class Room implements RoomSink {
   /** What is pending waits for the room's ceiling. */
   held = false;
   /** Members whose acks wait with it. */
-  #waiting: RoomMember[] | undefined;
+  #waiting: Waiting[] | undefined;
   presence: PresenceView | undefined;
   latest: Latest | undefined;
   #opening: Opened[] | undefined = [];
@@ -83,9 +88,9 @@ export class Room implements RoomSink {
   }
 
   /** `releaseAcks` is called once, after the next flush. */
-  awaitFlush(member: RoomMember): void {
+  awaitFlush(waiting: Waiting): void {
     this.#waiting ??= [];
-    this.#waiting.push(member);
+    this.#waiting.push(waiting);
   }
 
   /** What was pending has been published. */

@@ -206,8 +206,8 @@ export class Session implements Owner, Answerable, TenantMember {
   end(why: CloseReason, detail?: string): void {
     if (this.ended) return;
     this.ended = true;
-    // What these rooms hold would come after the close frame, and the acks that wait for it as well.
-    for (const { room } of this.rooms.values()) if (room.holds) this.#domain.delivery.flushRoom(room);
+    // What these rooms have gathered would come after the close frame, and the acks may not overtake it.
+    for (const { room } of this.rooms.values()) this.#domain.delivery.flushRoom(room);
     this.flushAnswers();
     this.#domain.bundles.flush(this.connection);
     this.endedWith = { code: CLOSE_CODES[why].code, reason: detail ?? why };

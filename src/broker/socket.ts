@@ -34,6 +34,6 @@ export interface Fanout {
 /** A publisher that asked for `echo: false`, carried from its publish to the delivery of the event. */
 export interface Skip {
   readonly connection: Connection;
-  /** The event has just gone out to everybody else: the ack may take its place at the publisher. */
-  placed(): void;
+  /** The event has just gone out to everybody else: the ack may take its place at the publisher. No `seq`: ephemeral. */
+  placed(seq: number | undefined): void;
 }

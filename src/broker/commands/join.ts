@@ -87,16 +87,17 @@ function overMembers({ tenant }: Session, room: Room | undefined): Refused | und
 function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membership['room']['ref']): void {
   const room = domain.rooms.enter(ref, session.tenant);
   const overflow = frame.overflow ?? ref.policy.overflow;
-  const member = new Membership(session, room, overflow, frame.presence === true);
+  const member: Membership = new Membership(session, room, overflow, frame.presence === true, (refusal) => {
+    session.drop(member);
+    session.refuse(frame, refusal);
+  });
   session.rooms.set(frame.room, member);
   room.add(member);
   domain.tally.memberships++;
   room.whenOpen((failed) => {
     if (member.left) return;
-    if (failed !== undefined) {
-      session.drop(member);
-      session.refuse(frame, failed);
-    } else if (frame.since !== undefined) {
+    if (failed !== undefined) member.evicted(failed);
+    else if (frame.since !== undefined) {
       joinSince(session, frame, domain, member, frame.since);
     } else if (keepsCursor(domain, ref)) {
       joinAtCursor(session, frame, domain, member);
@@ -111,16 +112,14 @@ function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: M
   domain.delivery.flushRoom(member.room);
   member.room.attach(member);
   session.send(joined(frame, domain, member, 'fresh', 0));
+  // Of what was published while the room was opening.
+  member.releaseAcks();
 }
 
 function joinAtCursor(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
   cursorOf(domain, member.room.ref, member.user, (since) => {
     if (member.left) return;
-    if ('ok' in since) {
-      session.drop(member);
-      session.refuse(frame, since);
-      return;
-    }
+    if ('ok' in since) return member.evicted(since);
     // A cursor is resumed from like any position; what stands in for one is history (3.7.1).
     const allowed = !('last' in since) || session.may('history', frame.room);
     joinSince(session, frame, domain, member, allowed ? since : { last: 0 });
@@ -139,8 +138,7 @@ function joinSince(
     domain.bus.replay(member.room.ref, since, REPLAY_PAGE, (page) => {
       if (member.left) return;
       if (page.ok) return joinedSince(session, frame, domain, member, since, page);
-      session.drop(member);
-      session.refuse(frame, page);
+      member.evicted(page);
     });
   });
 }

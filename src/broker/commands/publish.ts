@@ -1,10 +1,10 @@
 import type { AckFrame } from '../../protocol/frames.ts';
 import type { InboundPub } from '../../protocol/inbound.ts';
 import { ECHO_ROOM } from '../../protocol/room.ts';
+import type { Answerable } from '../delivery.ts';
 import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
-import type { Membership } from '../membership.ts';
 import type { Accepted, Connection, Fault, Skip } from '../ports.ts';
 import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
@@ -16,7 +16,7 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
     return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
   const refused = session.tenant.admitPublish(frame.payloadText, domain.clock);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
-  const held = heldAck(session, frame);
+  const held = heldAck(session, frame, domain);
   domain.bus.publish(
     {
       room: target.ref,
@@ -38,13 +38,12 @@ function settle(
   outcome: Accepted | Fault,
   held: HeldAck | undefined,
 ): void {
-  if (!outcome.ok) return session.refuse(frame, outcome);
-  if (outcome.duplicate) domain.tally.duplicates++;
-  else domain.tally.published++;
-  const ack = ackFrame(frame, outcome);
+  if (outcome.ok && outcome.duplicate) domain.tally.duplicates++;
+  else if (outcome.ok) domain.tally.published++;
   // A duplicate has no event of its own to wait for.
-  if (held !== undefined && !outcome.duplicate) held.accepted(ack);
-  else acknowledge(session, ack);
+  if (held !== undefined && !(outcome.ok && outcome.duplicate)) held.settled(outcome);
+  else if (outcome.ok) acknowledge(session, ackFrame(frame, outcome));
+  else session.refuse(frame, outcome);
 }
 
 function acknowledge(session: Session, ack: AckFrame): void {
@@ -80,44 +79,65 @@ function ackFrame(frame: InboundPub, outcome: Accepted | undefined): AckFrame {
 
 /**
  * With `echo: false` the publisher's next event of the room has a `prev` that it has not seen; its ack says
- * which. So the ack goes out exactly where the event would have stood: when both the bus has accepted it and
- * the event has gone to the others.
+ * which. So the ack goes out exactly where the event would have stood. Between nodes the event may come before the
+ * bus's answer and others right behind it: that it comes says as much as the answer.
  */
-class HeldAck implements Skip {
+class HeldAck implements Skip, Answerable {
   readonly #session: Session;
-  readonly #member: Membership;
-  #ack: AckFrame | undefined;
-  #placed = false;
+  readonly #frame: InboundPub;
+  readonly #domain: Domain;
+  #outcome: Accepted | Fault | undefined;
+  #answered = false;
 
-  constructor(session: Session, member: Membership) {
+  constructor(session: Session, frame: InboundPub, domain: Domain) {
     this.#session = session;
-    this.#member = member;
+    this.#frame = frame;
+    this.#domain = domain;
   }
 
   get connection(): Connection {
     return this.#session.connection;
   }
 
-  accepted(ack: AckFrame): void {
-    this.#ack = ack;
-    // Who has left meanwhile is not waited for: the event may have passed without reaching the room.
-    if (this.#placed || this.#member.left) this.#send(ack);
+  /** If the event has reached the room, it goes out with what the room has gathered; otherwise it never comes to this node. */
+  settled(outcome: Accepted | Fault): void {
+    if (this.#answered) return;
+    this.#outcome = outcome;
+    this.#domain.delivery.answerLater(this);
   }
 
-  placed(): void {
-    this.#placed = true;
-    if (this.#ack !== undefined) this.#send(this.#ack);
+  placed(seq: number | undefined): void {
+    const room = this.#session.rooms.get(this.#frame.room)?.room;
+    if (this.#outcome?.ok === true) this.#send(this.#outcome);
+    // Who has left meanwhile has no order to keep, and waits for the bus.
+    else if (room !== undefined)
+      this.#send({ ok: true, epoch: room.epoch, duplicate: false, ...(seq !== undefined && { seq }) });
   }
 
-  #send(ack: AckFrame): void {
-    if (this.#member.native) this.#session.send(ack);
+  flushAnswers(): void {
+    const room = this.#session.rooms.get(this.#frame.room)?.room;
+    if (room?.holds === true) room.awaitFlush(this);
+    else this.releaseAcks();
+  }
+
+  releaseAcks(): void {
+    if (this.#outcome !== undefined) this.#send(this.#outcome);
+  }
+
+  #send(outcome: Accepted | Fault): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    if (!outcome.ok) return this.#session.refuse(this.#frame, outcome);
+    const ack = ackFrame(this.#frame, outcome);
+    // Not the membership that it was published in: the session may have left and joined again since.
+    if (this.#session.rooms.get(ack.room)?.native === true) this.#session.send(ack);
     else acknowledge(this.#session, ack);
   }
 }
 
 /** Only who would get the event natively has to be skipped. */
-function heldAck(session: Session, frame: InboundPub): HeldAck | undefined {
+function heldAck(session: Session, frame: InboundPub, domain: Domain): HeldAck | undefined {
   if (frame.echo !== false) return undefined;
   const member = session.rooms.get(frame.room);
-  return member?.native === true ? new HeldAck(session, member) : undefined;
+  return member?.native === true ? new HeldAck(session, frame, domain) : undefined;
 }
