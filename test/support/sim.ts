@@ -10,9 +10,10 @@ import type {
   Identity,
   Log,
   Peer,
+  Resumption,
   TokenVerifier,
 } from '../../src/broker/ports.ts';
-import type { Batching, Limits } from '../../src/broker/settings.ts';
+import type { Batching, Limits, RoomPolicy } from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
@@ -63,8 +64,17 @@ export const LIMITS: Limits = {
 export const QUIET: Log = { debug: noop, info: noop, warn: noop, error: noop };
 function noop(): void {}
 
+/** What a node of the simulation needs of a socket. */
+export interface SimPort extends Connection {
+  readonly topics: ReadonlySet<string>;
+  readonly closedWith: number | undefined;
+  peer: Peer | undefined;
+  /** From a topic that the socket is subscribed to. */
+  publish(data: string | Uint8Array): void;
+}
+
 /** A socket as the domain sees one: what is sent stands in `received` in the order of uWebSockets.js. */
-export class SimSocket implements Connection {
+export class SimSocket implements SimPort {
   readonly encoding: Encoding;
   readonly address = '127.0.0.1';
   readonly received: ServerFrame[] = [];
@@ -91,6 +101,10 @@ export class SimSocket implements Connection {
     this.received.push(...message);
     this.messages.push(message);
     return true;
+  }
+
+  publish(data: string | Uint8Array): void {
+    this.send(data);
   }
 
   buffered(): number {
@@ -139,6 +153,12 @@ export interface SimOptions {
   readonly batching?: Partial<Batching>;
   /** `batchMs` of every room. */
   readonly roomBatchMs?: number;
+  /** Instead of the node's own `now`. */
+  readonly clock?: Clock;
+  readonly rooms?: readonly RoomPolicy[];
+  readonly verifier?: TokenVerifier;
+  readonly log?: Log;
+  readonly serverId?: string;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -146,15 +166,19 @@ export class SimNode {
   now = 1_700_000_000_000;
   readonly policies: Policies;
   readonly tally = new Tally();
-  readonly sockets = new Set<SimSocket>();
+  readonly sockets = new Set<SimPort>();
   readonly bus: Bus;
   readonly hub: Hub;
   #deferred: (() => void)[] = [];
   #timers: { readonly at: number; readonly task: () => void }[] = [];
+  readonly #clock: Clock;
+  readonly #serverId: string;
   #ids = 0;
 
   constructor(options: SimOptions = {}) {
-    const clock: Clock = { now: () => this.now };
+    const clock: Clock = options.clock ?? { now: () => this.now };
+    this.#clock = clock;
+    this.#serverId = options.serverId ?? 'sim';
     this.policies = new Policies({ ...UNLIMITED, ...options.tenants });
     const limits: Limits = { ...LIMITS, ...options.limits };
     this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
@@ -162,7 +186,7 @@ export class SimNode {
     const batchMs = options.roomBatchMs ?? 0;
     this.hub = new Hub({
       node: {
-        serverId: 'sim',
+        serverId: this.#serverId,
         region: 'test',
         version: '0',
         heartbeatSeconds: 24,
@@ -170,23 +194,23 @@ export class SimNode {
       },
       limits,
       tenants: this.policies,
-      policies: [
+      policies: options.rooms ?? [
         { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip', batchMs },
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history, batchMs },
       ],
       bus: this.bus,
       cursors: options.cursors ?? new MemoryCursors(limits.cursors),
       fanout: this.#fanout(),
-      verifier: NO_TOKENS,
+      verifier: options.verifier ?? NO_TOKENS,
       clock,
-      ticks: options.ticks ?? (() => this.now),
+      ticks: options.ticks ?? (() => clock.now()),
       batching: { batchMs: 0, batchEvents: 64, batchBytes: 49_152, ...options.batching },
-      defer: (task) => void this.#deferred.push(task),
-      after: (ms, task) => void this.#timers.push({ at: this.now + ms, task }),
+      defer: (task) => this.defer(task),
+      after: (ms, task) => void this.#timers.push({ at: clock.now() + ms, task }),
       tally: this.tally,
-      log: QUIET,
+      log: options.log ?? QUIET,
       tickets: createTickets({ secrets: [new Uint8Array(32)], ttlSeconds: 180 }, clock),
-      newId: () => `s${++this.#ids}`,
+      newId: () => `${this.#serverId}-${++this.#ids}`,
     });
   }
 
@@ -198,11 +222,16 @@ export class SimNode {
       rooms: [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }],
       ...overrides,
     };
-    this.sockets.add(socket);
     const verdict = ticket === undefined ? undefined : this.hub.openTicket(ticket);
     if (verdict?.ok === false) throw new Error(verdict.reason);
-    socket.peer = this.hub.connect(socket, verdict?.identity ?? identity, verdict?.resumes);
+    this.attach(socket, verdict?.identity ?? identity, verdict?.resumes);
     return socket;
+  }
+
+  attach(socket: SimPort, identity: Identity, resumes?: Resumption): void {
+    for (const known of this.sockets) if (known.closedWith !== undefined) this.sockets.delete(known);
+    this.sockets.add(socket);
+    socket.peer = this.hub.connect(socket, identity, resumes);
   }
 
   /** Ends this turn of the loop: runs what was deferred, not what that defers. */
@@ -210,6 +239,17 @@ export class SimNode {
     const tasks = this.#deferred;
     this.#deferred = [];
     for (const task of tasks) task();
+  }
+
+  defer(task: () => void): void {
+    this.#deferred.push(task);
+  }
+
+  /** What was to happen by now happens; for nodes with a clock that is not their own. */
+  fire(): void {
+    const due = this.#timers.filter(({ at }) => at <= this.#clock.now());
+    this.#timers = this.#timers.filter(({ at }) => at > this.#clock.now());
+    for (const { task } of due) task();
   }
 
   /** The clock goes on, and what was to happen by then happens, in order. */
@@ -244,7 +284,8 @@ export class SimNode {
 
   #fanout(): Fanout {
     const send = (topic: string, data: string | Uint8Array, skip?: Connection) => {
-      for (const socket of this.sockets) if (socket !== skip && socket.topics.has(topic)) socket.send(data);
+      for (const socket of this.sockets)
+        if (socket !== skip && socket.topics.has(topic)) socket.publish(data);
     };
     return {
       publish: (topic, data) => send(topic, data),
