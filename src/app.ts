@@ -70,7 +70,10 @@ export async function createApp(config: Config, log: Logger, development?: Devel
         (ticket) => hub.openTicket(ticket),
         (identity, resumes) => hub.admit(identity, resumes),
       );
-      ticking = setInterval(() => hub.tick(), 1000);
+      ticking = setInterval(() => {
+        hub.tick();
+        transport.observeLag(lag.p99Ms());
+      }, 1000);
       phase = 'serving';
       return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
     },
@@ -182,6 +185,7 @@ function createTransport(
     },
     proxyHops: config.trustedProxies,
     idleSeconds: config.heartbeat.idleSeconds,
+    compression: config.compression,
     limits: config.limits,
     verifier,
     tally,

@@ -72,6 +72,13 @@ export class Tally {
   bytesOut = 0;
   /** Events times receivers. */
   deliveries = 0;
+  /** Whether messages to one connection may be compressed now. */
+  compressing = false;
+  compressed = 0;
+  /** Before compression. */
+  compressedBytes = 0;
+  /** Messages that would have been compressed, had the loop not been late. */
+  uncompressed = 0;
   published = 0;
   duplicates = 0;
   replayed = 0;

@@ -30,6 +30,7 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     limits: buildLimits(settings, around),
     tenants: buildTenants(settings.tenants),
     delivery: settings.delivery,
+    compression: settings.compression,
     node: defined({ ...settings.node, version: around.version, heartbeatSeconds: ping, reconnect }),
     heartbeat: { ...settings.heartbeat, pingSeconds: ping },
     reconnect,

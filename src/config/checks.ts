@@ -28,6 +28,7 @@ export function checkSettings(settings: Settings, auth: AuthConfig, machine: Mac
     ...checkListeners(settings),
     ...checkSecrets(settings, auth),
     ...checkSizes(settings),
+    ...checkCompression(settings),
     ...checkTimes(settings),
     ...checkState(settings),
     ...checkRooms(settings),
@@ -84,6 +85,12 @@ function checkSizes({ limits, delivery }: Settings): Fault[] {
       expected: `less than limits.bufferedSoftBytes (${showSize(limits.bufferedSoftBytes)}): one array must not make its reader a slow one`,
     },
   ];
+}
+
+function checkCompression({ compression: { thresholdBytes, maxBytes } }: Settings): Fault[] {
+  if (thresholdBytes <= maxBytes) return [];
+  const expected = `at most compression.maxBytes (${showSize(maxBytes)})`;
+  return [{ path: ['compression', 'thresholdBytes'], value: showSize(thresholdBytes), expected }];
 }
 
 function checkTimes({ heartbeat, reconnect, drain }: Settings): Fault[] {

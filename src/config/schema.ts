@@ -97,6 +97,13 @@ const delivery = z.strictObject({
   batchBytes: size(KIB, 16 * MIB).prefault('48KiB'),
 });
 
+const compression = z.strictObject({
+  mode: choice(['off', 'unicast']).prefault('off'),
+  thresholdBytes: size(64, 16 * MIB).prefault('2KiB'),
+  maxBytes: size(KIB, 16 * MIB).prefault('256KiB'),
+  loopLagMs: duration(1, 60_000).prefault('20ms'),
+});
+
 const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.)?(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/i;
 const SECRET_TEXT = /^[\x21-\x7e]{32,512}$/;
 
@@ -124,6 +131,7 @@ export const settingsSchema = z.strictObject({
   limits: limits.prefault({}),
   tenants: tenantsSchema.prefault({}),
   delivery: delivery.prefault({}),
+  compression: compression.prefault({}),
   node: z
     .strictObject({
       serverId: text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/).optional(),

@@ -37,6 +37,12 @@ export interface Config {
   readonly limits: Limits;
   readonly tenants: TenantsConfig;
   readonly delivery: Batching;
+  readonly compression: {
+    readonly mode: 'off' | 'unicast';
+    readonly thresholdBytes: number;
+    readonly maxBytes: number;
+    readonly loopLagMs: number;
+  };
   /** serverId absent: each start makes one. */
   readonly node: Omit<NodeIdentity, 'serverId'> & { readonly serverId?: string };
   readonly heartbeat: {

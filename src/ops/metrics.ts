@@ -152,6 +152,18 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   count('frames_sent_total', 'Frames handed to sockets one by one or to topics.', () => tally.framesOut);
   count('bytes_sent_total', 'Bytes handed over, times the receivers.', () => tally.bytesOut);
   count('deliveries_total', 'Events handed over, times the receivers.', () => tally.deliveries);
+  instruments.gauge(
+    'compression',
+    '1: long messages to one connection may be compressed; 0: compression.mode is off, or the loop is late.',
+    () => Number(tally.compressing),
+  );
+  count('compressed_total', 'Messages to one connection that were compressed.', () => tally.compressed);
+  count('compressed_bytes_total', 'Bytes of those before compression.', () => tally.compressedBytes);
+  count(
+    'uncompressed_total',
+    'Messages that would have been compressed, had the loop not been later than compression.loopLagMs.',
+    () => tally.uncompressed,
+  );
   count('published_total', 'Publishes that the bus accepted.', () => tally.published);
   count('duplicates_total', 'Publishes answered from the dedupe window.', () => tally.duplicates);
   count('replayed_total', 'Events sent again to joining or resuming sessions.', () => tally.replayed);

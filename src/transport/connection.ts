@@ -1,6 +1,7 @@
 import type { WebSocket } from 'uWebSockets.js';
 import type { Connection, Peer } from '../broker/ports.ts';
 import type { Encoding } from '../protocol/frames.ts';
+import type { Compression } from './compression.ts';
 
 /** uWebSockets.js copies this object onto the socket: only what it refers to keeps its identity. */
 export interface SocketData {
@@ -23,13 +24,16 @@ export class UwsConnection implements Connection {
   peer: Peer | undefined;
   #socket: WebSocket<SocketData> | undefined;
   readonly #binary: boolean;
+  readonly #compression: Compression | undefined;
   /** uWS has dropped bytes for this socket: how many events, nobody knows. */
   #lost = false;
 
-  constructor(encoding: Encoding, address: string) {
+  /** @param compression where the client has offered permessage-deflate and this node takes it */
+  constructor(encoding: Encoding, address: string, compression?: Compression) {
     this.encoding = encoding;
     this.address = address;
     this.#binary = encoding === 'msgpack';
+    this.#compression = compression;
   }
 
   get open(): boolean {
@@ -47,7 +51,8 @@ export class UwsConnection implements Connection {
 
   send(data: string | Uint8Array): boolean {
     if (this.#socket === undefined || this.#lost) return false;
-    return this.#socket.send(data, this.#binary) !== 2;
+    const compress = this.#compression?.takes(data.length) ?? false;
+    return this.#socket.send(data, this.#binary, compress) !== 2;
   }
 
   buffered(): number {

@@ -15,6 +15,7 @@ import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebAnswer, WebHandler } from '../broker/web.ts';
 import type { Encoding } from '../protocol/frames.ts';
+import { Compression, type CompressionSettings, NO_COMPRESSION } from './compression.ts';
 import type { SocketData, UwsConnection } from './connection.ts';
 import type { HandshakePolicy } from './handshake.ts';
 import { serveHttp } from './http.ts';
@@ -29,6 +30,8 @@ export interface TransportParts {
   readonly policy: HandshakePolicy;
   readonly proxyHops: number;
   readonly idleSeconds: number;
+  /** Absent: off. */
+  readonly compression?: CompressionSettings;
   readonly limits: Limits;
   readonly verifier: TokenVerifier;
   readonly tally: Tally;
@@ -62,6 +65,7 @@ export class Transport implements Fanout {
   readonly #parts: TransportParts;
   readonly #app: TemplatedApp;
   readonly #shares: InboundShares;
+  readonly #compression: Compression;
   readonly #listener: Listener;
   #draining = false;
   readonly #open = new Set<UwsConnection>();
@@ -74,6 +78,7 @@ export class Transport implements Fanout {
     this.#parts = parts;
     this.#networks = new Networks(parts.limits.address);
     this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
+    this.#compression = new Compression(parts.compression ?? NO_COMPRESSION, parts.tally, parts.log);
     // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
     this.#app = App().ws<Admitted>('/connect', this.#behavior());
     // Room for the connections, and for plain HTTP requests beside them.
@@ -108,6 +113,12 @@ export class Transport implements Fanout {
     this.#app.close();
   }
 
+  /** How late the loop has been of late (p99, milliseconds): it decides whether anything is compressed. */
+  observeLag(lagMs: number): void {
+    this.#compression.observe(lagMs);
+  }
+
+  /** Never compressed: each subscriber would be deflated separately (docs/transport.md, rule 23). */
   publish(topic: string, data: string | Uint8Array, encoding: Encoding): void {
     this.#app.publish(topic, data, encoding === 'msgpack');
   }
@@ -123,6 +134,7 @@ export class Transport implements Fanout {
     const { limits, idleSeconds, log } = this.#parts;
     const upgrades = new Upgrades({
       ...this.#parts,
+      compression: this.#compression,
       draining: () => this.#draining,
       networks: this.#networks,
       openTicket: (ticket) => this.#openTicket(ticket),
@@ -130,8 +142,9 @@ export class Transport implements Fanout {
       besideCork: (task) => this.#besideCork(task),
     });
     return {
-      compression: NO_COMPRESSION,
-      // Above our own limit, so that a frame a little too long gets an answer. uWS gives none: it just closes.
+      // Shared: a window of its own would cost each connection 75 KB. What is compressed is decided per message.
+      compression: this.#compression.enabled ? SHARED_COMPRESSOR : DISABLED,
+      // Of a compressed message this is the inflated length. Above our own limit, so that a frame a little too long gets an answer. uWS gives none: it just closes.
       maxPayloadLength: limits.frameBytes * 2,
       maxBackpressure: limits.bufferedHardBytes,
       idleTimeout: idleSeconds,
@@ -191,8 +204,9 @@ export class Transport implements Fanout {
   }
 }
 
-/** Every subscriber would be deflated separately: 4 times the CPU at 1 KB, 37 times at 16 KB (measured). */
-const NO_COMPRESSION = 0;
+/** uWebSockets.js's values of `compression`; its types have them as types only. */
+const DISABLED = 0;
+const SHARED_COMPRESSOR = 1;
 
 /** Sockets in plain HTTP that may be open beside the WebSockets. */
 const HTTP_SOCKETS = 500;

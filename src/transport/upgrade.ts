@@ -4,6 +4,7 @@ import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict }
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
+import type { Compression } from './compression.ts';
 import { type SocketData, UwsConnection } from './connection.ts';
 import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
 import type { Networks } from './networks.ts';
@@ -19,6 +20,7 @@ export interface UpgradeParts {
   readonly networks: Networks;
   /** Milliseconds of any clock that only goes forward. */
   readonly nowMs: () => number;
+  readonly compression: Compression;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
   /** Whether the tenant has a place; asked in the turn of the upgrade. */
@@ -166,7 +168,7 @@ export class Upgrades {
     const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes);
     if (full !== undefined) return this.#refuse(response, full);
     const data: Admitted = {
-      connection: new UwsConnection(handshake.encoding, address),
+      connection: new UwsConnection(handshake.encoding, address, this.#compressionOf(handshake)),
       identity,
       resumes,
     };
@@ -179,6 +181,11 @@ export class Upgrades {
     // What makes an uncorked upgrade deadly, `Connection: close`, has been refused by the handshake (rules 2, 3).
     if (!this.#parts.besideCork(() => response.cork(upgrade))) upgrade();
     this.#parts.tally.upgrade('accepted');
+  }
+
+  #compressionOf({ extensions }: Handshake): Compression | undefined {
+    const { compression } = this.#parts;
+    return compression.enabled && extensions.includes('permessage-deflate') ? compression : undefined;
   }
 
   #refuse(response: HttpResponse, refusal: Refusal): void {

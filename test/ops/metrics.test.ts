@@ -53,6 +53,9 @@ test('every plain count of the tally is exposed with its value', async () => {
     catchUps: 'catch_ups',
     catchUpBytes: 'catch_up_bytes_total',
     slowLooks: 'slow_looks_total',
+    compressed: 'compressed_total',
+    compressedBytes: 'compressed_bytes_total',
+    uncompressed: 'uncompressed_total',
   } as const;
   const numbers = Object.keys(t).filter(
     (key) => typeof t[key as keyof Tally] === 'number' && key !== 'slowLookMs',

@@ -26,6 +26,7 @@ const { transport, port } = await startTransport(
       error: (_fields, message) => void failures.push(message),
     },
     idleSeconds: settings.idleSeconds ?? 32,
+    ...(settings.compression && { compression: settings.compression }),
     web: (request) => {
       if (request.path === '/throw') throw new Error('a bug');
       if (request.path === '/reject') return Promise.reject(new Error('a late bug'));

@@ -4,10 +4,12 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Limits } from '../../../src/broker/settings.ts';
+import type { CompressionSettings } from '../../../src/transport/compression.ts';
 
 export interface NodeSettings {
   readonly limits?: Partial<Limits>;
   readonly idleSeconds?: number;
+  readonly compression?: CompressionSettings;
   /** The limit of open files of the process. */
   readonly openFiles?: number;
   readonly publishBeforeListen?: boolean;
