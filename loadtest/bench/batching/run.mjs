@@ -134,33 +134,37 @@ async function comeBack(batchMs, { clients, rooms, events }) {
       writer.say({ type: 'pub', room: `r${room}`, payload: { n, text: 'x'.repeat(60) } });
   await sleep(500);
   const samples = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const back = [];
-    for (let n = 0; n < clients; n++) back.push(await Client.open(broker.listen, token));
-    await sleep(200);
-    for (const client of back) client.frames = 0;
-    const [cpu, sent, started] = [cpuSeconds(broker.pid), segments(), performance.now()];
-    // A frame each, as a client does that joins as its user goes along.
-    for (let room = 0; room < rooms; room++) {
-      for (const client of back) client.say({ type: 'join', room: `r${room}`, since: { last: events } });
-      if (room % 5 === 4) await new Promise((resolve) => setImmediate(resolve));
-    }
-    await until(() => back.every(({ caughtUp }) => caughtUp === rooms));
-    const joins = clients * rooms;
-    if (back.some((client) => client.events !== rooms * events)) throw new Error('events are missing');
-    samples.push({
-      micros: ((cpuSeconds(broker.pid) - cpu) * 1e6) / joins,
-      segments: (segments() - sent) / joins,
-      frames: back.reduce((sum, one) => sum + one.frames, 0) / joins,
-      ms: performance.now() - started,
-    });
-    for (const { socket } of back) socket.destroy();
-    await sleep(200);
-  }
+  for (let round = 0; round < ROUNDS; round++)
+    samples.push(await oneReturn(broker, token, { clients, rooms, events }));
   writer.socket.destroy();
   await broker.stop();
   const of = (name) => median(samples.map((sample) => sample[name]));
   return { micros: of('micros'), segments: of('segments'), frames: of('frames'), ms: of('ms') };
+}
+
+async function oneReturn(broker, token, { clients, rooms, events }) {
+  const back = [];
+  for (let n = 0; n < clients; n++) back.push(await Client.open(broker.listen, token));
+  await sleep(200);
+  for (const client of back) client.frames = 0;
+  const [cpu, sent, started] = [cpuSeconds(broker.pid), segments(), performance.now()];
+  // A frame each, as a client does that joins as its user goes along.
+  for (let room = 0; room < rooms; room++) {
+    for (const client of back) client.say({ type: 'join', room: `r${room}`, since: { last: events } });
+    if (room % 5 === 4) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until(() => back.every(({ caughtUp }) => caughtUp === rooms));
+  const joins = clients * rooms;
+  if (back.some((client) => client.events !== rooms * events)) throw new Error('events are missing');
+  const sample = {
+    micros: ((cpuSeconds(broker.pid) - cpu) * 1e6) / joins,
+    segments: (segments() - sent) / joins,
+    frames: back.reduce((sum, one) => sum + one.frames, 0) / joins,
+    ms: performance.now() - started,
+  };
+  for (const { socket } of back) socket.destroy();
+  await sleep(200);
+  return sample;
 }
 
 const rooms = [
