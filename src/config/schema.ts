@@ -100,7 +100,7 @@ const delivery = z.strictObject({
 const compression = z.strictObject({
   mode: choice(['off', 'unicast']).prefault('off'),
   thresholdBytes: size(64, 16 * MIB).prefault('2KiB'),
-  maxBytes: size(KIB, 16 * MIB).prefault('256KiB'),
+  maxBytes: size(KIB, 16 * MIB).prefault('192KiB'),
   loopLagMs: duration(1, 60_000).prefault('20ms'),
 });
 
