@@ -70,10 +70,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
         (ticket) => hub.openTicket(ticket),
         (identity, resumes) => hub.admit(identity, resumes),
       );
-      ticking = setInterval(() => {
-        hub.tick();
-        transport.observeLag(lag.p99Ms());
-      }, 1000);
+      ticking = setInterval(() => everySecond(hub, transport, lag), 1000);
       phase = 'serving';
       return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
     },
@@ -102,6 +99,11 @@ function statusOf(tally: Tally, accepts: Rate, lag: RecentLag, phase: Phase): No
     loopLagMs: Math.round(lag.p99Ms()),
     draining: phase === 'draining',
   };
+}
+
+function everySecond(hub: Hub, transport: Transport, lag: RecentLag): void {
+  hub.tick();
+  transport.observeLag(lag.p99Ms());
 }
 
 async function sendAway(
