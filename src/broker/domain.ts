@@ -67,7 +67,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
   return {
     node: parts.node,
     limits,
-    tenants: new Tenants(parts.tenants, limits.rates),
+    tenants: new Tenants(parts.tenants, limits.rates, clock),
     clock,
     tally,
     log: parts.log,

@@ -31,8 +31,10 @@ export function admitConnection(
     return refused('duplicate_session', 'the user is connected already', 1, here);
   const makesPlace = onDuplicate === 'replace' ? here : 0;
   const used = tenant.connections - replaced - makesPlace;
-  if (connections > 0 && used >= connections)
+  if (connections > 0 && used >= connections) {
+    tenant.short = true;
     return refused('tenant_connections', `the tenant may have ${connections} connections`, connections, used);
+  }
   if (connectionsPerUser > 0 && here - makesPlace >= connectionsPerUser)
     return refused(
       'user_connections',

@@ -40,10 +40,15 @@ export class Bucket {
     return wait;
   }
 
-  /** What of the burst is used, in whole units. */
-  used(rate: Rate, now: number): number {
-    this.#drain(rate, now);
-    return Math.ceil(this.#debt / MILLI);
+  /** Another rate: what was free stays free as far as it fits; what the burst grows by has to be earned. */
+  resize(before: Rate, after: Rate, now: number): void {
+    if (before.perSecond === 0 || after.perSecond === 0) {
+      this.#debt = 0;
+      this.#at = now;
+      return;
+    }
+    this.#drain(before, now);
+    this.#debt = Math.max(0, this.#debt + (after.burst - before.burst) * MILLI);
   }
 
   /** Nothing would change if the bucket were forgotten. */

@@ -6,7 +6,9 @@ import type { TenantPolicy } from './policy.ts';
 import type { RefusalReason } from './reasons.ts';
 import { Users } from './users.ts';
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
+/** By then a larger share of the day's bytes has been asked for, and granted or not. */
+const MORE_MS = 1000;
 
 /** What of a tenant's rates and quotas this node may give out. On one node that is all of them. */
 export interface Share {
@@ -15,6 +17,15 @@ export interface Share {
   readonly publishBytes: Rate;
   readonly bytesPerDay: number;
   readonly deliveries: Rate;
+  /** More bytes of today may be had from the other nodes. */
+  readonly moreToday: boolean;
+}
+
+/** What was asked for since the last look. */
+export interface Demand {
+  readonly publish: number;
+  readonly publishBytes: number;
+  readonly deliveries: number;
 }
 
 /** A refusal for a limit, with the reason that it is counted by. */
@@ -25,9 +36,16 @@ export interface Refused extends Fault {
 export function shareOf(policy: TenantPolicy, rates: boolean): Share {
   const { connections, publish, publishBytes, bytesPerDay, deliveriesPerSecond } = policy;
   if (!rates)
-    return { connections, publish: NO_RATE, publishBytes: NO_RATE, bytesPerDay: 0, deliveries: NO_RATE };
+    return {
+      connections,
+      publish: NO_RATE,
+      publishBytes: NO_RATE,
+      bytesPerDay: 0,
+      deliveries: NO_RATE,
+      moreToday: false,
+    };
   const deliveries = { perSecond: deliveriesPerSecond, burst: deliveriesPerSecond };
-  return { connections, publish, publishBytes, bytesPerDay, deliveries };
+  return { connections, publish, publishBytes, bytesPerDay, deliveries, moreToday: false };
 }
 
 /** A session, as far as its tenant's limits matter. */
@@ -51,6 +69,9 @@ export class Tenant {
   readonly #publish = new Bucket();
   readonly #publishBytes = new Bucket();
   readonly #deliveries = new Bucket();
+  #demand = { publish: 0, publishBytes: 0, deliveries: 0 };
+  /** Something was refused that a larger share might have allowed. */
+  short = false;
   /** Days since 1970, and the bytes of that one. */
   #day = 0;
   #dayBytes = 0;
@@ -59,7 +80,7 @@ export class Tenant {
     this.name = name;
     this.#policy = policy;
     this.#share = share;
-    this.adopt(policy, share);
+    this.adopt(policy, share, 0);
   }
 
   get policy(): TenantPolicy {
@@ -84,7 +105,11 @@ export class Tenant {
     this.users.delete(user, member);
   }
 
-  adopt(policy: TenantPolicy, share: Share): void {
+  adopt(policy: TenantPolicy, share: Share, now: number): void {
+    const before = this.#share;
+    this.#publish.resize(before.publish, share.publish, now);
+    this.#publishBytes.resize(before.publishBytes, share.publishBytes, now);
+    this.#deliveries.resize(before.deliveries, share.deliveries, now);
     this.#policy = policy;
     this.#share = share;
     const { publish, publishBytes, bytesPerDay, deliveries } = share;
@@ -98,7 +123,20 @@ export class Tenant {
 
   /** Charged when handed over, since only then the receivers are known: the next publishes wait for it. */
   delivered(events: number): void {
+    if (!this.#metered) return;
+    this.#demand.deliveries += events;
     this.#deliveries.charge(this.#share.deliveries, events);
+  }
+
+  takeDemand(): Demand {
+    const demand = this.#demand;
+    this.#demand = { publish: 0, publishBytes: 0, deliveries: 0 };
+    return demand;
+  }
+
+  /** Bytes published today. */
+  dayBytes(now: number): number {
+    return this.#bytesOf(now);
   }
 
   /** Nothing would be lost if this object were made anew. */
@@ -114,6 +152,21 @@ export class Tenant {
   }
 
   #admitMetered(bytes: number, now: number): Refused | undefined {
+    const { publish, publishBytes } = this.#share;
+    this.#demand.publish++;
+    this.#demand.publishBytes += bytes;
+    const refused = this.#overRates(bytes, now) ?? this.#overDay(bytes, now);
+    if (refused !== undefined) {
+      this.short = true;
+      return refused;
+    }
+    this.#publish.charge(publish, 1);
+    this.#publishBytes.charge(publishBytes, bytes);
+    this.#dayBytes += bytes;
+    return undefined;
+  }
+
+  #overRates(bytes: number, now: number): Refused | undefined {
     const { publish, publishBytes, deliveries } = this.#share;
     let wait = this.#publish.wait(publish, 1, now);
     if (wait > 0) return overRate('tenant_publish', 'publishes', publish, wait);
@@ -121,11 +174,6 @@ export class Tenant {
     if (wait > 0) return overRate('tenant_publish_bytes', 'published bytes', publishBytes, wait);
     wait = this.#deliveries.wait(deliveries, 1, now);
     if (wait > 0) return overRate('tenant_deliveries', 'deliveries', deliveries, wait);
-    const overDay = this.#overDay(bytes, now);
-    if (overDay !== undefined) return overDay;
-    this.#publish.charge(publish, 1);
-    this.#publishBytes.charge(publishBytes, bytes);
-    this.#dayBytes += bytes;
     return undefined;
   }
 
@@ -134,8 +182,8 @@ export class Tenant {
     if (limit === 0) return undefined;
     const used = this.#bytesOf(now);
     if (used + bytes <= limit) return undefined;
-    const retryAfterMs = DAY_MS - (now % DAY_MS);
-    const reason = `the tenant may publish ${limit} bytes a day`;
+    const retryAfterMs = this.#share.moreToday ? MORE_MS : DAY_MS - (now % DAY_MS);
+    const reason = `the tenant may publish ${this.#policy.bytesPerDay} bytes a day`;
     return { ok: false, by: 'tenant_day_bytes', code: 'quota_exceeded', reason, limit, used, retryAfterMs };
   }
 

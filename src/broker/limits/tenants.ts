@@ -1,3 +1,4 @@
+import type { Clock } from '../ports.ts';
 import type { Policies } from './policy.ts';
 import { type Share, shareOf, Tenant } from './tenant.ts';
 
@@ -8,15 +9,37 @@ const SWEEP = 1000;
 export class Tenants {
   readonly policies: Policies;
   readonly #rates: boolean;
+  readonly #clock: Clock;
+  #leased: ((name: string, whole: Share) => Share) | undefined;
   readonly #byName = new Map<string, Tenant>();
   #round: Iterator<Tenant>;
 
   /** @param rates false: rates and quotas over time are off, counts hold. */
-  constructor(policies: Policies, rates: boolean) {
+  constructor(policies: Policies, rates: boolean, clock: Clock) {
     this.policies = policies;
     this.#rates = rates;
+    this.#clock = clock;
     this.#round = this.#byName.values();
-    policies.watch((name, policy) => this.#byName.get(name)?.adopt(policy, this.#shareOf(name)));
+    policies.watch((name) => this.reconsider(name));
+  }
+
+  /** Where several nodes share a tenant's limits: what of the whole is this node's. */
+  leaseFrom(leased: (name: string, whole: Share) => Share): void {
+    this.#leased = leased;
+  }
+
+  all(): Iterable<Tenant> {
+    return this.#byName.values();
+  }
+
+  /** What the tenant may have in all. */
+  wholeOf(name: string): Share {
+    return shareOf(this.policies.of(name), this.#rates);
+  }
+
+  /** The policy or the share has changed. */
+  reconsider(name: string): void {
+    this.#byName.get(name)?.adopt(this.policies.of(name), this.#shareOf(name), this.#clock.now());
   }
 
   of(name: string): Tenant {
@@ -46,6 +69,7 @@ export class Tenants {
   }
 
   #shareOf(name: string): Share {
-    return shareOf(this.policies.of(name), this.#rates);
+    const whole = this.wholeOf(name);
+    return this.#leased?.(name, whole) ?? whole;
   }
 }
