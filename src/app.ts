@@ -6,6 +6,8 @@ import { createVerifier } from './auth/verifier.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import { Hub } from './broker/hub.ts';
 import { Policies } from './broker/limits/policy.ts';
+import { SharedLimits } from './broker/limits/shared.ts';
+import { Tenants } from './broker/limits/tenants.ts';
 import type { After, Bus, Clock, Cursors, TokenVerifier } from './broker/ports.ts';
 import type { NodeIdentity } from './broker/settings.ts';
 import { Tally } from './broker/tally.ts';
@@ -15,7 +17,7 @@ import { MemoryCursors } from './bus/memory/cursors.ts';
 import { applyStreams } from './bus/nats/apply.ts';
 import { NatsBus } from './bus/nats/bus.ts';
 import { NatsCluster } from './bus/nats/cluster/cluster.ts';
-import type { Config } from './config.ts';
+import { type Config, parsePolicy } from './config.ts';
 import { createAdmin } from './ops/admin.ts';
 import { judge, type Phase } from './ops/health.ts';
 import { RecentLag } from './ops/loop.ts';
@@ -36,6 +38,9 @@ export interface App {
 const FAST_DRAIN_MS = 300;
 /** Time for the last close frames to leave the socket buffers. */
 const LINGER_MS = 50;
+/** How soon a tenant whose share of its limits is used up gets more of them. */
+const LEASES_MS = 250;
+const GIVE_BACK_MS = 500;
 
 const clock: Clock = { now: Date.now };
 const later: After = (ms, task) => void setTimeout(task, ms);
@@ -51,7 +56,16 @@ export async function createApp(config: Config, log: Logger, development?: Devel
   const status = () => statusOf(tally, accepts, lag, phase);
   const { bus, cursors, cluster } = createBus(config, log, serverId, status);
   const transport = createTransport(config, log, tally, verifier, development);
-  const hub = createHub(config, log, serverId, tally, verifier, { bus, cursors }, transport);
+  const limits = createLimits(config, log, cluster);
+  const hub = createHub(
+    config,
+    log,
+    serverId,
+    tally,
+    verifier,
+    { bus, cursors, tenants: limits.tenants },
+    transport,
+  );
   const metrics = createMetrics({ tally, bus, cluster, version: config.node.version });
   const admin = createAdmin({
     ...config.admin.listen,
@@ -61,16 +75,19 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     log,
   });
   let ticking: NodeJS.Timeout | undefined;
+  let leasing: NodeJS.Timeout | undefined;
   return {
     listen: async () => {
       const { host, port } = await admin.listen(); // First: probes are answered while the bus is being reached.
       await Promise.all([bus.start().then(() => cluster.start()), verifier.start()]);
+      limits.shared.start();
       const listen = await transport.listen(
         (connection, identity, resumes) => hub.connect(connection, identity, resumes),
         (ticket) => hub.openTicket(ticket),
         (identity, resumes) => hub.admit(identity, resumes),
       );
       ticking = setInterval(() => everySecond(hub, transport, lag), 1000);
+      leasing = setInterval(() => limits.shared.tick(), LEASES_MS);
       phase = 'serving';
       return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
     },
@@ -82,8 +99,11 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     },
     close: async () => {
       clearInterval(ticking);
+      clearInterval(leasing);
       transport.close();
       verifier.close();
+      // What is not given back in time is free when the lease is over.
+      await Promise.race([limits.shared.close(), after(GIVE_BACK_MS).reached]);
       await cluster.close(); // First: its goodbye goes over the connection of the bus.
       await Promise.all([admin.close(), bus.close()]);
       metrics.close();
@@ -198,13 +218,31 @@ function createTransport(
   });
 }
 
+function createLimits(
+  config: Config,
+  log: Logger,
+  cluster: Cluster,
+): { tenants: Tenants; shared: SharedLimits } {
+  const policies = new Policies(config.tenants.default, config.tenants.named);
+  const tenants = new Tenants(policies, config.limits.rates, clock);
+  const shared = new SharedLimits({
+    cluster,
+    tenants,
+    parse: parsePolicy,
+    times: config.cluster,
+    clock,
+    log,
+  });
+  return { tenants, shared };
+}
+
 function createHub(
   config: Config,
   log: Logger,
   serverId: string,
   tally: Tally,
   verifier: TokenVerifier,
-  stores: Stores,
+  stores: Stores & { readonly tenants: Tenants },
   transport: Transport,
 ): Hub {
   const node: NodeIdentity = { ...config.node, serverId };
@@ -212,7 +250,6 @@ function createHub(
     node,
     limits: config.limits,
     policies: config.rooms,
-    tenants: new Policies(config.tenants.default, config.tenants.named),
     ...stores,
     fanout: transport,
     verifier,

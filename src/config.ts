@@ -14,6 +14,7 @@ import { settingsSchema } from './config/schema.ts';
 import type { ConfigInput, ConfigProblem, ConfigResult } from './config/types.ts';
 import { VERSION } from './config/version.ts';
 
+export { parsePolicy } from './config/tenants.ts';
 export type * from './config/types.ts';
 export { LOG_LEVELS } from './config/types.ts';
 export { showAddress } from './config/units.ts';

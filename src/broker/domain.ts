@@ -1,8 +1,7 @@
 import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
 import { Delivery } from './delivery.ts';
-import type { Policies } from './limits/policy.ts';
-import { Tenants } from './limits/tenants.ts';
+import type { Tenants } from './limits/tenants.ts';
 import { PresenceNotices } from './notices.ts';
 import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
@@ -16,7 +15,7 @@ export interface DomainParts {
   readonly limits: Limits;
   readonly batching: Batching;
   readonly policies: readonly RoomPolicy[];
-  readonly tenants: Policies;
+  readonly tenants: Tenants;
   readonly bus: Bus;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
@@ -67,7 +66,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
   return {
     node: parts.node,
     limits,
-    tenants: new Tenants(parts.tenants, limits.rates, clock),
+    tenants: parts.tenants,
     clock,
     tally,
     log: parts.log,

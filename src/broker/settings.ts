@@ -112,6 +112,10 @@ export interface ClusterSettings {
   readonly missed: number;
   /** Of one tell, question or answer. */
   readonly messageBytes: number;
+  /** What this node borrows of tenants' limits is its own for so long. */
+  readonly leaseMs: number;
+  /** The most by which two nodes' clocks differ. */
+  readonly skewMs: number;
 }
 
 /** The stores that every node has whole. */

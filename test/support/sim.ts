@@ -1,6 +1,7 @@
 import { createTickets } from '../../src/auth/tickets.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { Policies, type PolicyOverride, UNLIMITED } from '../../src/broker/limits/policy.ts';
+import { Tenants } from '../../src/broker/limits/tenants.ts';
 import type {
   Bus,
   Clock,
@@ -193,7 +194,7 @@ export class SimNode {
         reconnect: { minMs: 1, maxMs: 2 },
       },
       limits,
-      tenants: this.policies,
+      tenants: new Tenants(this.policies, limits.rates, clock),
       policies: options.rooms ?? [
         { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip', batchMs },
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history, batchMs },

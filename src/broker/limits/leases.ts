@@ -13,6 +13,7 @@ import {
   owes,
   POOLS,
   type Pool,
+  type Slice,
 } from './allotment.ts';
 import { DAY_MS, type Share, type Tenant } from './tenant.ts';
 import type { Tenants } from './tenants.ts';
@@ -28,14 +29,17 @@ export interface LeasesParts {
   readonly log: Log;
 }
 
-/** Demand is looked at so often; also how long what was measured counts for the next second. */
+/** Demand is looked at so often, and when something was refused sooner. */
 const SAMPLE_MS = 1000;
+const SAMPLE_SHORT_MS = 200;
+/** What is worth a write before the lease asks for one: so much more to be had, or to be wanted. */
+const WORTH = 1.05;
 
 /** What this node holds of one tenant. */
 class Lease {
   readonly holding = new Holding();
   renewAt = 0;
-  sampledAt = 0;
+  sampledAt: number;
   /** Units per second asked for, refused ones included. */
   demand: Record<Exclude<Pool, 'connections'>, number> = { publish: 0, publishBytes: 0, deliveries: 0 };
   day = 0;
@@ -44,6 +48,10 @@ class Lease {
   dayAsked = 0;
   /** Of the whole tenant, by the last record seen. */
   dayTaken = 0;
+
+  constructor(now: number) {
+    this.sampledAt = now;
+  }
 }
 
 /**
@@ -83,7 +91,7 @@ export class Leases {
   #look(tenant: Tenant, whole: Share, now: number): void {
     let lease = this.#leases.get(tenant.name);
     if (lease === undefined) {
-      lease = new Lease();
+      lease = new Lease(now);
       this.#leases.set(tenant.name, lease);
     }
     sample(lease, tenant, now);
@@ -97,10 +105,14 @@ export class Leases {
     const record = readAllotment(entry?.value);
     const ask = askOf(holder, tenant, lease, whole, now);
     lease.dayTaken = record.day.day === ask.day ? record.day.taken : 0;
-    const due = now >= lease.renewAt || tenant.short || ask.dayBytes > 0 || owes(record, ask, times);
-    if (!due || !store.ready) return;
-    tenant.short = false;
     const granted = allot(record, ask, times);
+    const due =
+      now >= lease.renewAt ||
+      granted.dayBytes > 0 ||
+      owes(record, ask, times) ||
+      isWorth(granted.slice, record.slices[holder]);
+    tenant.short = false;
+    if (!due || !store.ready) return;
     lease.dayAsked = granted.dayBytes;
     lease.holding.asks(granted.slice);
     lease.renewAt = now + times.leaseMs / 3;
@@ -181,13 +193,12 @@ function isLimited(whole: Share): boolean {
 
 function sample(lease: Lease, tenant: Tenant, now: number): void {
   const elapsed = now - lease.sampledAt;
-  if (elapsed < SAMPLE_MS && !tenant.short) return;
+  if (elapsed < (tenant.short ? SAMPLE_SHORT_MS : SAMPLE_MS)) return;
   lease.sampledAt = now;
-  const seconds = Math.max(elapsed, SAMPLE_MS) / 1000;
   const asked = tenant.takeDemand();
   // Falls slowly, rises at once: what is given back too soon has to be borrowed again.
   for (const pool of ['publish', 'publishBytes', 'deliveries'] as const)
-    lease.demand[pool] = Math.max(asked[pool] / Math.min(seconds, 10), lease.demand[pool] / 2);
+    lease.demand[pool] = Math.max((asked[pool] * 1000) / elapsed, lease.demand[pool] / 2);
 }
 
 function askOf(holder: string, tenant: Tenant, lease: Lease, whole: Share, now: number): Ask {
@@ -207,6 +218,13 @@ function askOf(holder: string, tenant: Tenant, lease: Lease, whole: Share, now: 
     day,
     now,
   };
+}
+
+function isWorth(next: Slice, held: Slice | undefined): boolean {
+  return POOLS.some((pool) => {
+    const more = (kind: 'amounts' | 'wants') => (next[kind][pool] ?? 0) > (held?.[kind][pool] ?? 0) * WORTH;
+    return more('amounts') || more('wants');
+  });
 }
 
 function totalsOf({ connections, publish, publishBytes, deliveries }: Share): Amounts {

@@ -23,7 +23,13 @@ export interface ClusterTraits {
   readonly nodes: 1 | 2;
 }
 
-export const SETTINGS: ClusterSettings = { heartbeatMs: 200, missed: 3, messageBytes: 4096 };
+export const SETTINGS: ClusterSettings = {
+  heartbeatMs: 200,
+  missed: 3,
+  messageBytes: 4096,
+  leaseMs: 10_000,
+  skewMs: 1000,
+};
 export const STATE: StateLimits = { entries: 10, bytes: 65_536, valueBytes: 1024 };
 
 export const STATUS: NodeStatus = { connections: 3, acceptsPerSecond: 0, loopLagMs: 0, draining: false };
