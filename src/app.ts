@@ -56,16 +56,8 @@ export async function createApp(config: Config, log: Logger, development?: Devel
   const status = () => statusOf(tally, accepts, lag, phase);
   const { bus, cursors, cluster } = createBus(config, log, serverId, status);
   const transport = createTransport(config, log, tally, verifier, development);
-  const limits = createLimits(config, log, cluster);
-  const hub = createHub(
-    config,
-    log,
-    serverId,
-    tally,
-    verifier,
-    { bus, cursors, tenants: limits.tenants },
-    transport,
-  );
+  const { tenants, ...sharing } = createLimits(config, log, cluster);
+  const hub = createHub(config, log, serverId, tally, verifier, { bus, cursors, tenants }, transport);
   const metrics = createMetrics({ tally, bus, cluster, version: config.node.version });
   const admin = createAdmin({
     ...config.admin.listen,
@@ -75,19 +67,13 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     log,
   });
   let ticking: NodeJS.Timeout | undefined;
-  let leasing: NodeJS.Timeout | undefined;
   return {
     listen: async () => {
       const { host, port } = await admin.listen(); // First: probes are answered while the bus is being reached.
       await Promise.all([bus.start().then(() => cluster.start()), verifier.start()]);
-      limits.shared.start();
-      const listen = await transport.listen(
-        (connection, identity, resumes) => hub.connect(connection, identity, resumes),
-        (ticket) => hub.openTicket(ticket),
-        (identity, resumes) => hub.admit(identity, resumes),
-      );
+      sharing.begin();
+      const listen = await transport.listen(...doorsOf(hub));
       ticking = setInterval(() => everySecond(hub, transport, lag), 1000);
-      leasing = setInterval(() => limits.shared.tick(), LEASES_MS);
       phase = 'serving';
       return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
     },
@@ -99,11 +85,9 @@ export async function createApp(config: Config, log: Logger, development?: Devel
     },
     close: async () => {
       clearInterval(ticking);
-      clearInterval(leasing);
       transport.close();
       verifier.close();
-      // What is not given back in time is free when the lease is over.
-      await Promise.race([limits.shared.close(), after(GIVE_BACK_MS).reached]);
+      await sharing.end();
       await cluster.close(); // First: its goodbye goes over the connection of the bus.
       await Promise.all([admin.close(), bus.close()]);
       metrics.close();
@@ -119,6 +103,15 @@ function statusOf(tally: Tally, accepts: Rate, lag: RecentLag, phase: Phase): No
     loopLagMs: Math.round(lag.p99Ms()),
     draining: phase === 'draining',
   };
+}
+
+/** What the transport asks of the hub, in the order of its arguments. */
+function doorsOf(hub: Hub): Required<Parameters<Transport['listen']>> {
+  return [
+    (connection, identity, resumes) => hub.connect(connection, identity, resumes),
+    (ticket) => hub.openTicket(ticket),
+    (identity, resumes) => hub.admit(identity, resumes),
+  ];
 }
 
 function everySecond(hub: Hub, transport: Transport, lag: RecentLag): void {
@@ -218,11 +211,8 @@ function createTransport(
   });
 }
 
-function createLimits(
-  config: Config,
-  log: Logger,
-  cluster: Cluster,
-): { tenants: Tenants; shared: SharedLimits } {
+/** Tenants and their limits; `begin` when the cluster has started, `end` before it is closed. */
+function createLimits(config: Config, log: Logger, cluster: Cluster) {
   const policies = new Policies(config.tenants.default, config.tenants.named);
   const tenants = new Tenants(policies, config.limits.rates, clock);
   const shared = new SharedLimits({
@@ -233,7 +223,19 @@ function createLimits(
     clock,
     log,
   });
-  return { tenants, shared };
+  let ticking: NodeJS.Timeout | undefined;
+  return {
+    tenants,
+    begin: () => {
+      shared.start();
+      ticking = setInterval(() => shared.tick(), LEASES_MS);
+    },
+    end: async () => {
+      clearInterval(ticking);
+      // What is not given back in time is free when the lease is over.
+      await Promise.race([shared.close(), after(GIVE_BACK_MS).reached]);
+    },
+  };
 }
 
 function createHub(
