@@ -35,9 +35,12 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** SIGTRAP is how V8 ends a process whose invariants are broken. */
+const DEADLY: ReadonlySet<string> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGTRAP']);
+
 /** Ended by the kernel or by abort(), not by JavaScript. A shell in between makes 128 + number of the signal. */
 export function crashed({ code, signal }: Exit): boolean {
-  return signal === 'SIGSEGV' || signal === 'SIGBUS' || signal === 'SIGABRT' || code === 134 || code === 139;
+  return (signal !== null && DEADLY.has(signal)) || code === 134 || code === 139;
 }
 
 export class Program {
