@@ -60,6 +60,8 @@ export class Truth {
   /** Seq of the oldest event of a room's epoch that is still kept; undefined: none is. Rooms by `RoomRef.key`. */
   oldestKept: (epoch: string, room: string) => number | undefined = () => undefined;
 
+  /** Whether the store is another one by now: a node that has not noticed may know less than its clients. */
+  over: (epoch: string) => boolean = () => false;
   readonly #lost = new Set<string>();
 
   /** Some node has never had this event, and has said so. */

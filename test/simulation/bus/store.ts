@@ -58,6 +58,7 @@ export class SimStore {
     this.#clock = clock;
     this.#truth = truth;
     truth.oldestKept = (epoch, room) => this.#oldestKept(epoch, room);
+    truth.over = (epoch) => epoch.startsWith('d') && epoch !== this.epoch;
   }
 
   log(ref: RoomRef): RoomLog {
