@@ -10,6 +10,8 @@ export interface DevelopmentWeb {
 export interface WebOptions {
   readonly page: boolean;
   readonly development: DevelopmentWeb | undefined;
+  /** The server API; undefined: not one of its addresses. */
+  readonly api: WebHandler;
 }
 
 /** Loopback by name or address: another Host means that some site's name was rebound to this machine. */
@@ -19,6 +21,7 @@ const USER = /^[\x21-\x7e][\x20-\x7e]{0,127}$/;
 /** What the public listener serves beside the WebSockets. */
 export function webHandler(options: WebOptions): WebHandler {
   return (request) => {
+    if (request.path.startsWith('/api/')) return options.api(request);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return problem(405, 'bad_request', 'this address takes GET');
     if (request.path === '/dev/token' && options.development !== undefined)

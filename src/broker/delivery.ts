@@ -2,6 +2,7 @@ import type { Encoding, GapReason } from '../protocol/frames.ts';
 import { encodeEvents, encodeFrame } from './encode.ts';
 import type { RoomEvent } from './event.ts';
 import { Holding } from './holding.ts';
+import { Meter } from './meter.ts';
 import type { After, Clock, Defer, Fanout } from './ports.ts';
 import type { Room, RoomHost } from './room.ts';
 import type { Batching } from './settings.ts';
@@ -110,8 +111,8 @@ export class Delivery implements RoomHost {
     const events = room.pending;
     if (events === undefined) return;
     room.pending = undefined;
+    this.#observe(room, events);
     room.pendingBytes = 0;
-    this.#observe(events);
     let start = 0;
     for (let at = 0; at < events.length; at++) {
       const event = events[at] as RoomEvent;
@@ -143,9 +144,12 @@ export class Delivery implements RoomHost {
   }
 
   /** Publish-to-deliver, seen at the oldest event of the batch. */
-  #observe(events: readonly RoomEvent[]): void {
+  #observe(room: Room, events: readonly RoomEvent[]): void {
     const oldest = events[0] as RoomEvent;
-    this.#tally.delivery.observe(Math.max(0, this.#clock.now() - oldest.ts));
+    const now = this.#clock.now();
+    this.#tally.delivery.observe(Math.max(0, now - oldest.ts));
+    room.meter ??= new Meter();
+    room.meter.add(events.length, room.pendingBytes, now);
   }
 
   /** events[start, end) as as few frames as the frame bounds allow. */

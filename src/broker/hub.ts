@@ -2,6 +2,8 @@ import type { ServerInfoFrame } from '../protocol/frames.ts';
 import type { Inbound } from '../protocol/inbound.ts';
 import { decodeJson } from '../protocol/json.ts';
 import { decodeMsgpack } from '../protocol/msgpack.ts';
+import { Backend } from './admin/backend.ts';
+import type { NodeView } from './admin/view.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
@@ -10,6 +12,7 @@ import { reconsider } from './limits/changes.ts';
 import { type Costs, costsOf } from './limits/operations.ts';
 import type { After, Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
+import { roomKey } from './rooms.ts';
 import { Seconds } from './seconds.ts';
 import { Session } from './session.ts';
 import { closedBy } from './tally.ts';
@@ -38,6 +41,7 @@ const FEATURES = [
 /** All sessions of a node: how they begin, what they receive, how they end. */
 export class Hub {
   readonly #domain: Domain;
+  readonly #backend: Backend;
   readonly #tickets: Tickets;
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
@@ -50,6 +54,7 @@ export class Hub {
 
   constructor(parts: HubParts) {
     this.#domain = buildDomain(parts, this.#sessions);
+    this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
     this.#costs = parts.limits.rates ? costsOf(parts.limits.operations) : undefined;
     const { tenants } = this.#domain;
@@ -65,6 +70,24 @@ export class Hub {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** For the admin calls. */
+  get view(): NodeView {
+    const { rooms, tally, bus, clock, notices } = this.#domain;
+    return {
+      backend: this.#backend,
+      members: (tenant, name) => {
+        const room = rooms.get(roomKey(tenant, name));
+        return room === undefined ? [] : notices.list(room);
+      },
+      sessions: this.#sessions,
+      rooms: () => rooms.all(),
+      room: (tenant, name) => rooms.get(roomKey(tenant, name)),
+      tally,
+      health: () => bus.health(),
+      now: () => clock.now(),
+    };
   }
 
   /** Tenants that something is known of. */

@@ -2,6 +2,7 @@ import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
 import type { RoomEvent } from './event.ts';
 import type { Latest } from './latest.ts';
 import type { Tenant } from './limits/tenant.ts';
+import type { Meter } from './meter.ts';
 import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
 import type { PresenceView } from './presence.ts';
 
@@ -66,6 +67,8 @@ export class Room implements RoomSink {
   #waiting: Waiting[] | undefined;
   presence: PresenceView | undefined;
   latest: Latest | undefined;
+  /** undefined: nothing has been delivered yet. */
+  meter: Meter | undefined;
   #opening: Opened[] | undefined = [];
   /** The feed is closed for good: whoever comes to this object is told the same, at once. */
   #failure: Fault | undefined;

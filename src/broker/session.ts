@@ -33,6 +33,8 @@ export class Session implements Owner, Answerable, TenantMember {
   /** Counts the connections of the session, this one included. */
   readonly generation: number;
   readonly connection: Connection;
+  /** Milliseconds since 1970. */
+  readonly connectedAt: number;
   readonly rooms = new Map<string, Membership>();
   readonly tenant: Tenant;
   readonly #domain: Domain;
@@ -62,7 +64,8 @@ export class Session implements Owner, Answerable, TenantMember {
     this.tenant = domain.tenants.of(identity.tenant);
     this.#access = compileAccess(identity, this.tenant.policy.rooms);
     this.#errorsLeft = domain.limits.protocolErrors;
-    this.#errorsAt = domain.clock.now();
+    this.connectedAt = domain.clock.now();
+    this.#errorsAt = this.connectedAt;
   }
 
   get identity(): Identity {

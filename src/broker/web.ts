@@ -1,11 +1,20 @@
-/** Plain HTTP on the public listener, as the API sees it: the transport carries it, and neither knows the other. */
+/** Plain HTTP, as the API sees it: the listeners carry it, and neither knows the other. */
 
 export interface WebRequest {
   readonly method: string;
   readonly path: string;
   query(name: string): string | undefined;
+  /** All of them; of a name given twice the last. */
+  queries(): Readonly<Record<string, string>>;
   /** Empty when absent. */
   header(name: string): string;
+  /** The client's address as text. */
+  readonly address: string;
+  /**
+   * The whole body. To be called in the turn in which the handler was, once at most; undefined: it is longer, and
+   * the rest is thrown away. Never resolves when the client goes away.
+   */
+  body(maxBytes: number): Promise<Uint8Array | undefined>;
 }
 
 export interface WebAnswer {
@@ -18,10 +27,15 @@ export interface WebAnswer {
 export type WebHandler = (request: WebRequest) => WebAnswer | undefined | Promise<WebAnswer | undefined>;
 
 /** The one shape of every error on HTTP. */
-export function problem(status: number, code: string, reason: string): WebAnswer {
+export function problem(
+  status: number,
+  code: string,
+  reason: string,
+  headers?: Readonly<Record<string, string>>,
+): WebAnswer {
   return {
     status,
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...headers },
     body: JSON.stringify({ code, reason }),
   };
 }

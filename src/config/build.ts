@@ -40,6 +40,7 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     tickets: { secrets: settings.tickets.secrets, ttlSeconds: settings.tickets.ttl },
     cluster: settings.cluster,
     state: defined(settings.state),
+    api: settings.api,
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

@@ -179,6 +179,13 @@ export const settingsSchema = z.strictObject({
       valueBytes: size(KIB, MIB).prefault('64KiB'),
     })
     .prefault({}),
+  api: z
+    .strictObject({
+      bodyBytes: size(KIB, 64 * MIB).prefault('1MiB'),
+      broadcastTargets: count(1, 100_000).prefault(1000),
+      failuresPerMinute: count(1, 1_000_000).prefault(60),
+    })
+    .prefault({}),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

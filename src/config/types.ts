@@ -59,6 +59,11 @@ export interface Config {
   readonly cluster: ClusterSettings;
   /** dir: where the embedded bus keeps the stores through restarts; absent: in memory only. */
   readonly state: StateLimits & { readonly dir?: string };
+  readonly api: {
+    readonly bodyBytes: number;
+    readonly broadcastTargets: number;
+    readonly failuresPerMinute: number;
+  };
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

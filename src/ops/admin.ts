@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Log } from '../broker/ports.ts';
+import type { WebAnswer, WebHandler, WebRequest } from '../broker/web.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -20,18 +21,8 @@ const SILENCE_MS = 5_000;
 /** So that whoever opens connections here cannot use up the descriptors that clients need. */
 const CONNECTIONS = 256;
 
-export interface AdminAnswer {
-  readonly status: number;
-  readonly type?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-/** Answers GET and HEAD of one exact path. */
-export interface AdminRoute {
-  readonly path: string;
-  handle(request: IncomingMessage): AdminAnswer | Promise<AdminAnswer>;
-}
+/** What answers GET and HEAD of one exact path. */
+type Probe = () => WebAnswer | Promise<WebAnswer>;
 
 export interface AdminOptions {
   readonly host: string;
@@ -41,7 +32,7 @@ export interface AdminOptions {
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
   readonly log: Log;
   /** Beside /livez, /readyz, /startupz and /metrics. */
-  readonly routes?: readonly AdminRoute[];
+  readonly web?: WebHandler;
 }
 
 export interface Admin {
@@ -51,11 +42,11 @@ export interface Admin {
   close(): Promise<void>;
 }
 
-/** The HTTP server for probes and metrics, on its own port: it answers while the public listener drains. */
+/** The HTTP server for probes, metrics and the admin API, on its own port: it answers while the public listener drains. */
 export function createAdmin(options: AdminOptions): Admin {
-  const routes = new Map([...probes(options), ...(options.routes ?? [])].map((route) => [route.path, route]));
+  const probes = probesOf(options);
   const server = createServer(LIMITS, (request, response) => {
-    void respond(routes, request, response, options.log);
+    void respond(probes, options, request, response);
   });
   server.maxConnections = CONNECTIONS;
   server.setTimeout(SILENCE_MS);
@@ -72,84 +63,113 @@ export function createAdmin(options: AdminOptions): Admin {
   };
 }
 
-function probes({ readiness, metrics }: AdminOptions): readonly AdminRoute[] {
-  return [
-    { path: '/livez', handle: () => json(200, { status: 'alive' }) },
-    {
-      path: '/readyz',
-      handle: () => {
+function probesOf({ readiness, metrics }: AdminOptions): ReadonlyMap<string, Probe> {
+  return new Map<string, Probe>([
+    ['/livez', () => json(200, { status: 'alive' })],
+    [
+      '/readyz',
+      () => {
         const verdict = readiness();
         return json(verdict.status === 'ready' ? 200 : 503, verdict);
       },
-    },
-    {
-      path: '/startupz',
-      handle: () => {
+    ],
+    [
+      '/startupz',
+      () => {
         const started = readiness().status !== 'starting';
         return json(started ? 200 : 503, { status: started ? 'started' : 'starting' });
       },
-    },
-    {
-      path: '/metrics',
-      handle: async () => ({ status: 200, type: metrics.contentType, body: await metrics.text() }),
-    },
-  ];
+    ],
+    [
+      '/metrics',
+      async () => ({
+        status: 200,
+        headers: { 'Content-Type': metrics.contentType },
+        body: await metrics.text(),
+      }),
+    ],
+  ]);
 }
 
-export function json(status: number, value: object): AdminAnswer {
-  return { status, body: `${JSON.stringify(value)}\n` };
+export function json(status: number, value: object): WebAnswer {
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json; charset=utf-8' },
+    body: `${JSON.stringify(value)}\n`,
+  };
 }
 
 async function respond(
-  routes: ReadonlyMap<string, AdminRoute>,
-  request: IncomingMessage,
+  probes: ReadonlyMap<string, Probe>,
+  { web, log }: AdminOptions,
+  incoming: IncomingMessage,
   response: ServerResponse,
-  log: Log,
 ): Promise<void> {
+  const request = requestOf(incoming);
   try {
-    write(request, response, await answer(routes, request));
+    const probe = probes.get(request.path);
+    const answer = probe === undefined ? await web?.(request) : await probed(probe, request);
+    write(incoming, response, answer ?? NOT_FOUND);
   } catch (error) {
-    log.error({ err: error, path: pathOf(request) }, 'an admin request failed');
+    log.error({ err: error, path: request.path }, 'an admin request failed');
     if (response.headersSent) response.destroy();
-    else
-      write(
-        request,
-        response,
-        json(500, { code: 'internal', reason: 'the server failed; the log has the cause' }),
-      );
+    else write(incoming, response, FAILED);
   }
 }
 
-function answer(
-  routes: ReadonlyMap<string, AdminRoute>,
-  request: IncomingMessage,
-): AdminAnswer | Promise<AdminAnswer> {
-  const route = routes.get(pathOf(request));
-  if (route === undefined) return json(404, { code: 'not_found', reason: 'there is nothing at this path' });
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    const refusal = json(405, { code: 'method_not_allowed', reason: 'only GET and HEAD are answered here' });
-    return { ...refusal, headers: { allow: 'GET, HEAD' } };
-  }
-  return route.handle(request);
+const NOT_FOUND = json(404, { code: 'not_found', reason: 'there is nothing at this path' });
+const FAILED = json(500, { code: 'internal', reason: 'the server failed; the log has the cause' });
+
+function probed(probe: Probe, { method }: WebRequest): WebAnswer | Promise<WebAnswer> {
+  if (method === 'GET' || method === 'HEAD') return probe();
+  const refusal = json(405, { code: 'method_not_allowed', reason: 'only GET and HEAD are answered here' });
+  return { ...refusal, headers: { ...refusal.headers, Allow: 'GET, HEAD' } };
 }
 
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').split('?', 1)[0] ?? '/';
+function requestOf(incoming: IncomingMessage): WebRequest {
+  const [path = '/', search = ''] = (incoming.url ?? '/').split('?', 2);
+  const query = new URLSearchParams(search);
+  return {
+    method: incoming.method ?? 'GET',
+    path,
+    query: (name) => query.get(name) ?? undefined,
+    queries: () => Object.fromEntries(query),
+    header: (name) => {
+      const value = incoming.headers[name];
+      return (Array.isArray(value) ? value.join(', ') : value) ?? '';
+    },
+    address: incoming.socket.remoteAddress ?? '',
+    body: (maxBytes) => collect(incoming, maxBytes),
+  };
 }
 
-function write(request: IncomingMessage, response: ServerResponse, answered: AdminAnswer): void {
-  // Nothing here reads a body. Ending the connection keeps Node from taking in an endless one after the answer.
-  const hasBody =
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
-  response.writeHead(answered.status, {
-    'content-type': answered.type ?? 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(answered.body),
+function collect(incoming: IncomingMessage, maxBytes: number): Promise<Uint8Array | undefined> {
+  return new Promise((resolve) => {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    incoming.on('data', (piece: Buffer) => {
+      bytes += piece.byteLength;
+      if (bytes <= maxBytes) pieces.push(piece);
+      else resolve(undefined);
+    });
+    incoming.on('end', () => resolve(Buffer.concat(pieces)));
+  });
+}
+
+function write(incoming: IncomingMessage, response: ServerResponse, answer: WebAnswer): void {
+  response.writeHead(answer.status, {
+    'content-length': Buffer.byteLength(answer.body),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...(hasBody ? { connection: 'close' } : {}),
-    ...answered.headers,
+    // A body that was not read to its end: closing keeps Node from taking in an endless one after the answer.
+    ...(incoming.complete ? {} : { connection: 'close' }),
+    ...lowerCased(answer.headers),
   });
-  response.end(request.method === 'HEAD' ? undefined : answered.body);
+  response.end(incoming.method === 'HEAD' ? undefined : answer.body);
+}
+
+function lowerCased(headers: WebAnswer['headers'] = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
 /** Bytes that are no HTTP request, a head over the limits, or none in time. */

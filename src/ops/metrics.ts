@@ -10,6 +10,7 @@ import {
 } from '../broker/tally.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
+import { type ApiAnswers, describeApi } from './api.ts';
 import { describeCluster } from './cluster.ts';
 import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
@@ -30,6 +31,7 @@ export interface MetricsSource {
   readonly tally: Tally;
   readonly bus: Pick<Bus, 'kind' | 'health'>;
   readonly cluster?: Pick<Cluster, 'figures'>;
+  readonly api?: ApiAnswers;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -53,6 +55,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
+  if (source.api !== undefined) describeApi(instruments, source.api);
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
   return {
     contentType: instruments.contentType,

@@ -1,15 +1,22 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
+import { addressOf } from './address.ts';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: 'OK',
   400: 'Bad Request',
+  401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
+  409: 'Conflict',
+  413: 'Content Too Large',
+  422: 'Unprocessable Content',
   426: 'Upgrade Required',
+  429: 'Too Many Requests',
   500: 'Internal Server Error',
+  503: 'Service Unavailable',
 };
 
 const NOT_FOUND = problem(404, 'not_found', 'there is nothing at this address');
@@ -18,7 +25,7 @@ const FAILED = problem(500, 'internal', 'the server failed; the log has the caus
 /** Has every request that is not a WebSocket handshake answered, whatever the handler does. */
 export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): void {
   app.any('/*', (response, request) => {
-    const copied = copy(request);
+    const copied = copy(request, response);
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).
     response.onAborted(() => {
@@ -41,7 +48,7 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): voi
   });
 }
 
-function copy(request: HttpRequest): WebRequest {
+function copy(request: HttpRequest, response: HttpResponse): WebRequest {
   const headers = new Map<string, string>();
   request.forEach((name, value) => {
     headers.set(name, value);
@@ -51,8 +58,25 @@ function copy(request: HttpRequest): WebRequest {
     method: request.getCaseSensitiveMethod().toUpperCase(),
     path: request.getUrl(),
     query: (name) => query.get(name) ?? undefined,
+    queries: () => Object.fromEntries(query),
     header: (name) => headers.get(name) ?? '',
+    address: addressOf(response.getRemoteAddressAsText()),
+    body: (maxBytes) => collect(response, maxBytes),
   };
+}
+
+/** uWS detaches each piece after the call, and throws away a body that nobody listens for. */
+function collect(response: HttpResponse, maxBytes: number): Promise<Uint8Array | undefined> {
+  return new Promise((resolve) => {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    response.onData((piece, isLast) => {
+      bytes += piece.byteLength;
+      if (bytes <= maxBytes) pieces.push(Buffer.from(new Uint8Array(piece)));
+      else pieces.length = 0;
+      if (isLast || bytes > maxBytes) resolve(bytes > maxBytes ? undefined : Buffer.concat(pieces));
+    });
+  });
 }
 
 function write(response: HttpResponse, answer: WebAnswer, headOnly: boolean): void {

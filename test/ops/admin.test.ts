@@ -117,7 +117,9 @@ test('an unknown path is 404 in JSON, another method 405 with Allow', async (t) 
 });
 
 test('further routes are served beside the probes', async (t) => {
-  const { url } = await start(t, { routes: [{ path: '/extra', handle: () => json(200, { extra: true }) }] });
+  const { url } = await start(t, {
+    web: ({ path }) => (path === '/extra' ? json(200, { extra: true }) : undefined),
+  });
   assert.deepEqual(await (await fetch(`${url}/extra`)).json(), { extra: true });
   assert.equal((await fetch(`${url}/livez`)).status, 200);
 });

@@ -1,0 +1,14 @@
+/** Fields that several calls share. */
+import { z } from 'zod';
+
+export const tenantName = z.string().min(1).max(64);
+export const userName = z.string().min(1).max(256);
+export const roomName = z.string().regex(/^[A-Za-z0-9_.:@-]{1,128}$/, 'is not a room name');
+export const reason = z.string().max(120);
+export const sessionId = z.string().min(1).max(128);
+
+export const limit = (most: number, otherwise: number) =>
+  z.coerce.number().int().min(1).max(most).default(otherwise);
+
+/** Nodes that did not answer in time; the rest of the answer is without them. */
+export const missing = z.array(z.string());

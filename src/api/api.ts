@@ -1,0 +1,75 @@
+/** The server API and the admin API, as the two listeners serve them. */
+import type { Backend } from '../broker/admin/backend.ts';
+import type { Cluster } from '../broker/cluster.ts';
+import { Buckets } from '../broker/limits/buckets.ts';
+import type { Log, TokenVerifier } from '../broker/ports.ts';
+import type { WebHandler } from '../broker/web.ts';
+import { actions } from './admin/actions.ts';
+import { overview } from './admin/overview.ts';
+import { Callers } from './http/callers.ts';
+import type { Route } from './http/route.ts';
+import { Router } from './http/router.ts';
+import { publishing } from './server/publishing.ts';
+import { rooms } from './server/rooms.ts';
+
+export interface ApiLimits {
+  readonly bodyBytes: number;
+  readonly broadcastTargets: number;
+  /** Refused credentials that one address may send per minute. */
+  readonly failuresPerMinute: number;
+}
+
+export interface ApiParts {
+  readonly cluster: Cluster;
+  readonly backend: Backend;
+  readonly verifier: TokenVerifier;
+  readonly adminToken: string | undefined;
+  readonly limits: ApiLimits;
+  readonly log: Log;
+  /** Milliseconds, never going back. */
+  readonly nowMs: () => number;
+}
+
+/** All calls, for the routers and for the description of them. */
+export function routesOf(cluster: Cluster, backend: Backend, limits: ApiLimits): Route[] {
+  return [
+    ...overview(cluster),
+    ...actions(cluster),
+    ...publishing(cluster, backend, limits.broadcastTargets),
+    ...rooms(cluster, backend),
+  ];
+}
+
+export interface Api {
+  readonly server: WebHandler;
+  readonly admin: WebHandler;
+  /** Since the start, by `<scope>_<class of the status>`. */
+  readonly answers: ReadonlyMap<string, number>;
+}
+
+/** Addresses whose failures are remembered. */
+const ADDRESSES = 10_000;
+
+export function createApi(parts: ApiParts): Api {
+  const { verifier, adminToken, limits, log, nowMs } = parts;
+  const routes = routesOf(parts.cluster, parts.backend, limits);
+  const answers = new Map<string, number>();
+  const rate = { perSecond: Math.max(1, limits.failuresPerMinute / 60), burst: limits.failuresPerMinute };
+  const failures = new Buckets(rate, ADDRESSES);
+  const now = () => Math.floor(nowMs());
+  const common = {
+    callers: new Callers(verifier, adminToken),
+    bodyBytes: limits.bodyBytes,
+    log,
+    failed: (address: string) => failures.take(address, 1, now()),
+    counted: ({ scope }: Route, status: number) => {
+      const label = `${scope}_${Math.floor(status / 100)}xx`;
+      answers.set(label, (answers.get(label) ?? 0) + 1);
+    },
+  };
+  const of = (scope: Route['scope']): WebHandler => {
+    const router = new Router({ ...common, routes: routes.filter((route) => route.scope === scope) });
+    return (request) => router.answer(request);
+  };
+  return { server: of('api'), admin: of('admin'), answers };
+}

@@ -1,0 +1,164 @@
+/** Finds the route of a request, lets the caller in, checks what it sent, and writes the answer. */
+import { z } from 'zod';
+import type { Log } from '../../broker/ports.ts';
+import { problem, type WebAnswer, type WebRequest } from '../../broker/web.ts';
+import type { Admission, Callers } from './callers.ts';
+import { PathTree } from './paths.ts';
+import type { Caller, Refused, Reply, Route } from './route.ts';
+
+export interface RouterParts {
+  readonly routes: readonly Route[];
+  readonly callers: Callers;
+  readonly bodyBytes: number;
+  readonly log: Log;
+  /** A credential was refused; milliseconds to wait when there were too many from this address, else 0. */
+  readonly failed: (address: string) => number;
+  readonly counted: (route: Route, status: number) => void;
+}
+
+export class Router {
+  readonly #parts: RouterParts;
+  readonly #tree: PathTree;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+    this.#tree = new PathTree(parts.routes);
+  }
+
+  /** undefined: not an address of this API. */
+  answer(request: WebRequest): Promise<WebAnswer> | WebAnswer | undefined {
+    const found = this.#tree.find(request.path);
+    if (found === undefined) return undefined;
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    const route = found.routes.find((candidate) => candidate.method === method);
+    if (route === undefined) {
+      const allow = found.routes.map((candidate) => candidate.method).join(', ');
+      return problem(405, 'bad_request', `this address takes ${allow}`, { Allow: allow });
+    }
+    // Asked for in this turn: the listener keeps no bytes that nobody has asked for.
+    const body = route.body === undefined ? undefined : request.body(this.#parts.bodyBytes);
+    return this.#serve(route, found.params, request, body);
+  }
+
+  async #serve(
+    route: Route,
+    params: Readonly<Record<string, string>>,
+    request: WebRequest,
+    body: Promise<Uint8Array | undefined> | undefined,
+  ): Promise<WebAnswer> {
+    const admission: Admission = await this.#parts.callers.admit(
+      request.header('authorization'),
+      route.scope,
+    );
+    if ('refused' in admission) {
+      const waitMs = this.#parts.failed(request.address);
+      return this.#written(route, waitMs > 0 ? tooMany(waitMs) : admission);
+    }
+    const call = await this.#parsed(route, params, request, body);
+    if ('refused' in call) return this.#written(route, call);
+    const reply = await this.#handled(route, { ...call, caller: admission.caller });
+    if (route.method !== 'GET' && route.reads !== true)
+      this.#audit(route, admission.caller, request.address, call, reply);
+    return this.#written(route, reply);
+  }
+
+  async #parsed(
+    route: Route,
+    params: Readonly<Record<string, string>>,
+    request: WebRequest,
+    body: Promise<Uint8Array | undefined> | undefined,
+  ): Promise<Parsed | { readonly refused: Refused }> {
+    const bytes = await body;
+    if (body !== undefined && bytes === undefined) {
+      const reason = `the body is longer than ${this.#parts.bodyBytes} bytes`;
+      return { refused: { status: 413, code: 'payload_too_large', reason } };
+    }
+    const json = bytes === undefined ? { ok: true as const, value: undefined } : parseJson(bytes);
+    if (!json.ok) return bad('the body is not JSON');
+    const checked = z
+      .object({ path: route.params ?? IGNORED, query: route.query ?? IGNORED, body: route.body ?? IGNORED })
+      .safeParse({ path: params, query: request.queries(), body: json.value });
+    if (!checked.success) return bad(firstProblem(checked.error));
+    const { path, query, body: value } = checked.data;
+    return { params: path, query, body: value };
+  }
+
+  async #handled(route: Route, call: Parsed & { caller: Caller }): Promise<Reply> {
+    try {
+      return await route.handle(call);
+    } catch (error) {
+      this.#parts.log.error({ err: error, route: route.path }, 'a call of the API has failed');
+      const reason = 'the server failed; the log has the cause';
+      return { refused: { status: 500, code: 'internal', reason } };
+    }
+  }
+
+  #audit(route: Route, caller: Caller, address: string, call: Parsed, reply: Reply): void {
+    const outcome = 'refused' in reply ? reply.refused.code : 'ok';
+    const { params, query, body } = call;
+    const what = { ...asObject(params), ...asObject(query), ...asObject(body) };
+    // What is published is the tenants' business; tokens are masked by the log itself.
+    const { payload: _payload, ...noted } = what as Record<string, unknown>;
+    this.#parts.log.info(
+      { audit: true, call: `${route.method} ${route.path}`, caller: caller.name, address, noted, outcome },
+      'API call',
+    );
+  }
+
+  #written(route: Route, reply: Reply): WebAnswer {
+    return written(reply, (status) => this.#parts.counted(route, status));
+  }
+}
+
+interface Parsed {
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+}
+
+const IGNORED = z.unknown();
+const JSON_HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+
+function written(reply: Reply, counted: (status: number) => void): WebAnswer {
+  if ('answer' in reply) {
+    counted(200);
+    return { status: 200, headers: JSON_HEADERS, body: JSON.stringify(reply.answer) };
+  }
+  const { status, code, reason, retryAfterMs } = reply.refused;
+  counted(status);
+  return problem(status, code, reason, {
+    'Cache-Control': 'no-store',
+    ...(status === 401 && { 'WWW-Authenticate': 'Bearer' }),
+    ...(retryAfterMs !== undefined && { 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) }),
+  });
+}
+
+function tooMany(retryAfterMs: number): Reply {
+  const reason = 'too many refused credentials from this address';
+  return { refused: { status: 429, code: 'rate_limited', reason, retryAfterMs } };
+}
+
+function bad(reason: string): { readonly refused: Refused } {
+  return { refused: { status: 400, code: 'bad_request', reason } };
+}
+
+function parseJson(bytes: Uint8Array): { ok: true; value: unknown } | { ok: false } {
+  if (bytes.byteLength === 0) return { ok: true, value: {} };
+  try {
+    return { ok: true, value: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) };
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return { ok: false };
+    throw error;
+  }
+}
+
+function firstProblem(error: z.ZodError): string {
+  const [issue] = error.issues;
+  const [part, ...path] = issue?.path ?? [];
+  const where = path.length === 0 ? String(part) : path.join('.');
+  return `${where}: ${issue?.message ?? 'is wrong'}`;
+}
+
+function asObject(value: unknown): object {
+  return typeof value === 'object' && value !== null ? value : {};
+}

@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import type { Backend } from '../../broker/admin/backend.ts';
+import { askAll } from '../../broker/admin/node.ts';
+import type { Cluster } from '../../broker/cluster.ts';
+import type { Member } from '../../protocol/frames.ts';
+import { limit, missing, reason, roomName, tenantName, userName } from '../admin/shapes.ts';
+import { type Route, refusedBy, route } from '../http/route.ts';
+import { tenantOf } from './tenancy.ts';
+
+const seq = z.coerce.number().int().min(0);
+const room = z.strictObject({ room: roomName });
+
+export function rooms(cluster: Cluster, backend: Backend): Route[] {
+  return [history(backend), presence(cluster), disconnect(cluster)];
+}
+
+function history(backend: Backend): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/rooms/{room}/history',
+    scope: 'api',
+    summary: 'Events of a durable room, in order: the newest, those before or those after a position',
+    params: room,
+    query: z.strictObject({
+      tenant: tenantName.optional(),
+      limit: limit(100_000, 100),
+      before: seq.optional(),
+      after: seq.optional(),
+    }),
+    answer: z.object({
+      room: z.string(),
+      epoch: z.string(),
+      events: z.array(z.looseObject({ seq: z.number(), payload: z.unknown() })),
+      more: z.boolean(),
+      truncated: z.boolean(),
+    }),
+    handle: async ({ params, query, caller }) => {
+      const bound = tenantOf(caller, query.tenant);
+      if ('refused' in bound) return bound;
+      const page = await backend.history(bound.tenant, params.room, query);
+      if (!page.ok) return refusedBy(page);
+      const { epoch, more, truncated } = page;
+      const events = page.events.map((event) => JSON.parse(event.json) as object);
+      return { answer: { room: params.room, epoch, events, more, truncated } };
+    },
+  });
+}
+
+function presence(cluster: Cluster): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/rooms/{room}/presence',
+    scope: 'api',
+    summary: 'Who is in a room, on all nodes',
+    params: room,
+    query: z.strictObject({ tenant: tenantName.optional() }),
+    answer: z.object({
+      count: z.number(),
+      members: z
+        .array(z.object({ user: z.string(), info: z.unknown().optional(), connections: z.number() }))
+        .optional(),
+      missing,
+    }),
+    handle: async ({ params, query, caller }) => {
+      const bound = tenantOf(caller, query.tenant);
+      if ('refused' in bound) return bound;
+      const { answers, missing: silent } = await askAll(cluster, 'room.members', { ...bound, ...params });
+      const members = merged(answers.flat());
+      return { answer: { count: members.length, members, missing: silent } };
+    },
+  });
+}
+
+function merged(members: readonly Member[]): Member[] {
+  const byUser = new Map<string, Member>();
+  for (const member of members) {
+    const known = byUser.get(member.user);
+    const connections = (known?.connections ?? 0) + member.connections;
+    byUser.set(member.user, { ...known, ...member, connections });
+  }
+  return [...byUser.values()];
+}
+
+function disconnect(cluster: Cluster): Route {
+  return route({
+    method: 'POST',
+    path: '/api/v1/users/{user}/disconnect',
+    scope: 'api',
+    summary: 'Ends the connections of a user with 4009',
+    params: z.strictObject({ user: userName }),
+    body: z.strictObject({
+      tenant: tenantName.optional(),
+      reason: reason.default('disconnected by the server'),
+    }),
+    answer: z.object({ disconnected: z.number(), missing }),
+    handle: async ({ params, body, caller }) => {
+      const bound = tenantOf(caller, body.tenant);
+      if ('refused' in bound) return bound;
+      const { answers, missing: silent } = await askAll(cluster, 'admin.kick', {
+        ...bound,
+        ...params,
+        reason: body.reason,
+      });
+      const disconnected = answers.reduce((sum, count) => sum + count, 0);
+      return { answer: { disconnected, missing: silent } };
+    },
+  });
+}

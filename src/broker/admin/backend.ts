@@ -1,0 +1,78 @@
+/** What backends may do with rooms, on whichever node they ask. */
+import { isRoomName } from '../../protocol/room.ts';
+import type { Domain } from '../domain.ts';
+import { encodeEvent } from '../encode.ts';
+import { RoomEvent } from '../event.ts';
+import type { Accepted, Fault, HistoryPage, HistoryQuery } from '../ports.ts';
+import type { Session } from '../session.ts';
+import { fault, NO_SUCH_ROOM } from '../session.ts';
+
+export interface BackendPublication {
+  readonly tenant: string;
+  readonly room: string;
+  /** JSON text. */
+  readonly payload: string;
+  readonly from: string;
+  readonly msgId?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** The room of an event for all connections of a tenant: no room that anybody can join has such a name. */
+export const TENANT_ROOM = '@*';
+
+export class Backend {
+  readonly #domain: Domain;
+  readonly #sessions: ReadonlyMap<string, Session>;
+
+  constructor(domain: Domain, sessions: ReadonlyMap<string, Session>) {
+    this.#domain = domain;
+    this.#sessions = sessions;
+  }
+
+  /** As a client's publish: the tenant's limits hold, durable rooms answer when it is stored. */
+  publish({ tenant, room, ...rest }: BackendPublication): Promise<Accepted | Fault> {
+    const { rooms, limits, bus, clock, tenants, tally } = this.#domain;
+    const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
+    if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
+    const bytes = Buffer.byteLength(rest.payload);
+    if (bytes > limits.payloadBytes)
+      return Promise.resolve(
+        fault('payload_too_large', `the payload has ${bytes} bytes`, { limit: limits.payloadBytes }),
+      );
+    const refused = tenants.of(tenant).admitPublish(rest.payload, clock);
+    if (refused !== undefined) {
+      tally.refused(refused.by);
+      return Promise.resolve(refused);
+    }
+    return new Promise((settled) => {
+      bus.publish({ room: ref, ...rest, ephemeral: false }, (outcome) => {
+        if (outcome.ok) tally[outcome.duplicate ? 'duplicates' : 'published']++;
+        settled(outcome);
+      });
+    });
+  }
+
+  history(tenant: string, room: string, query: Omit<HistoryQuery, 'maxBytes'>): Promise<HistoryPage | Fault> {
+    const { rooms, bus, limits } = this.#domain;
+    const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
+    if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
+    const bounded = {
+      ...query,
+      limit: Math.min(query.limit, limits.historyPage),
+      maxBytes: limits.historyPageBytes,
+    };
+    return new Promise((done) => bus.history(ref, bounded, done));
+  }
+
+  /** To every connection that the tenant has on this node, at most once; gives how many there are. */
+  broadcast(tenant: string, payload: string, from: string): number {
+    const event = new RoomEvent({ room: TENANT_ROOM, payload, ts: this.#domain.clock.now(), from });
+    let count = 0;
+    for (const session of this.#sessions.values()) {
+      if (session.identity.tenant !== tenant) continue;
+      session.sendEncoded(encodeEvent(event, session.connection.encoding));
+      count++;
+    }
+    return count;
+  }
+}

@@ -1,0 +1,90 @@
+/** What one node does for the admin calls of the whole installation: the answers to their questions. */
+import type { Member } from '../../protocol/frames.ts';
+import type { Cancel, Cluster } from '../cluster.ts';
+import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
+import { closeRoom, kick, type Selector } from './removal.ts';
+import { type RoomInfo, type RoomQuery, topRooms } from './rooms.ts';
+import { type NodeStats, Stats } from './stats.ts';
+import type { NodeView } from './view.ts';
+
+/** Questions and answers by topic. */
+export interface Questions {
+  readonly 'admin.stats': [Record<string, never>, NodeStats];
+  readonly 'admin.connections': [ConnectionQuery, ConnectionPage];
+  readonly 'admin.rooms': [RoomQuery, readonly RoomInfo[]];
+  readonly 'admin.kick': [Selector & { readonly reason: string }, number];
+  readonly 'admin.close-room': [
+    { readonly tenant: string; readonly room: string; readonly reason: string },
+    number,
+  ];
+  readonly 'admin.drain': [{ readonly reason: string }, boolean];
+  readonly 'room.members': [{ readonly tenant: string; readonly room: string }, readonly Member[]];
+  readonly 'tenant.broadcast': [
+    { readonly tenant: string; readonly payload: string; readonly from: string },
+    number,
+  ];
+  readonly 'admin.log-level': [{ readonly level: string }, boolean];
+}
+
+type Handlers = { readonly [T in keyof Questions]: (question: Questions[T][0]) => Questions[T][1] };
+
+export interface NodeOperations {
+  /** Begins a drain; false: one is under way. */
+  drain(reason: string): boolean;
+  setLogLevel(level: string): void;
+}
+
+export class NodeAdmin {
+  readonly #stats: Stats;
+  readonly #cancels: readonly Cancel[];
+
+  constructor(cluster: Cluster, view: NodeView, operations: NodeOperations) {
+    const stats = new Stats(view, cluster.node);
+    this.#stats = stats;
+    const handlers: Handlers = {
+      'admin.stats': () => stats.read(),
+      'admin.connections': (query) => listConnections(view, query, cluster.node),
+      'admin.rooms': (query) => topRooms(view, query),
+      'admin.kick': ({ reason, ...selector }) => kick(view, selector, reason),
+      'admin.close-room': ({ tenant, room, reason }) => closeRoom(view, tenant, room, reason),
+      'admin.drain': ({ reason }) => operations.drain(reason),
+      'room.members': ({ tenant, room }) => view.members(tenant, room),
+      'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
+      'admin.log-level': ({ level }) => {
+        operations.setLogLevel(level);
+        return true;
+      },
+    };
+    this.#cancels = Object.entries(handlers).map(([topic, handler]) =>
+      cluster.answer(topic, handler as (question: unknown) => unknown),
+    );
+  }
+
+  /** To be called about once a second. */
+  tick(): void {
+    this.#stats.tick();
+  }
+
+  close(): void {
+    for (const cancel of this.#cancels) cancel();
+  }
+}
+
+/** How long a node may take to answer before it is named as missing. */
+const PATIENCE_MS = 2000;
+
+export interface Gathered<T> {
+  readonly answers: readonly T[];
+  /** Nodes that have not answered. */
+  readonly missing: readonly string[];
+}
+
+/** Asks all nodes, this one included. */
+export async function askAll<T extends keyof Questions>(
+  cluster: Cluster,
+  topic: T,
+  question: Questions[T][0],
+): Promise<Gathered<Questions[T][1]>> {
+  const { answers, missing } = await cluster.ask(topic, question, PATIENCE_MS);
+  return { answers: [...answers.values()] as Questions[T][1][], missing };
+}

@@ -1,0 +1,19 @@
+import type { Member } from '../../protocol/frames.ts';
+import type { BusHealth } from '../ports.ts';
+import type { Room } from '../room.ts';
+import type { Session } from '../session.ts';
+import type { Tally } from '../tally.ts';
+import type { Backend } from './backend.ts';
+
+/** What the admin calls see of a node. */
+export interface NodeView {
+  readonly sessions: ReadonlyMap<string, Session>;
+  rooms(): Iterable<Room>;
+  room(tenant: string, name: string): Room | undefined;
+  members(tenant: string, room: string): readonly Member[];
+  readonly backend: Backend;
+  readonly tally: Tally;
+  health(): BusHealth;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
