@@ -23,6 +23,8 @@ COPY --from=build /app/dist dist
 COPY package.json LICENSE ./
 COPY config/carillon.yaml config/
 # Nothing is written to disk: run it with a read-only root file system. Probes are HTTP, on the admin listener.
+# glibc would keep what the backlogs of slow readers took: 46 % more resident memory after 30 of them had gone, 1 % so.
+ENV MALLOC_MMAP_THRESHOLD_=131072
 ENV NODE_ENV=production CARILLON_LISTEN=0.0.0.0:8080 CARILLON_ADMIN_LISTEN=0.0.0.0:9090
 USER 10001:10001
 EXPOSE 8080 9090

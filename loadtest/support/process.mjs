@@ -1,7 +1,7 @@
 /** Server processes under test: start, wait for their address, read what they cost, stop. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -121,6 +121,32 @@ let taskset;
 export function pinning(core) {
   taskset ??= availableParallelism() > 1 && existsSync('/usr/bin/taskset') ? '/usr/bin/taskset' : '';
   return taskset === '' ? [] : [taskset, '-c', String(core)];
+}
+
+/** Puts this process, and those that it forks from now on, on one CPU, so that the server has the other. */
+export function pinSelf(core) {
+  const [program] = pinning(core);
+  if (program !== undefined) execFileSync(program, ['-a', '-c', '-p', String(core), String(process.pid)]);
+}
+
+/**
+ * Puts the main thread of a server before everything else on its CPU, where that is allowed. false: it is not; then
+ * times within the server hold what other programs of the machine took.
+ */
+export function putFirst(pid) {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_HIGHEST);
+    return true;
+  } catch (error) {
+    if (error.code === 'ERR_SYSTEM_ERROR') return false;
+    throw error;
+  }
+}
+
+/** Seconds that the main thread was ready to run and waited for a CPU; NaN where the kernel does not say. */
+export function waitedSeconds(pid) {
+  const file = `/proc/${pid}/task/${pid}/schedstat`;
+  return existsSync(file) ? Number(readFileSync(file, 'utf8').split(' ')[1]) / 1e9 : Number.NaN;
 }
 
 async function stop(child, exited) {

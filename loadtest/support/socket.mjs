@@ -67,6 +67,15 @@ export class LoadSocket {
     this.#socket.write(typeof data === 'string' ? clientFrame(Buffer.from(data), TEXT) : data);
   }
 
+  /** From here on the kernel keeps what comes, as much as it takes. */
+  pause() {
+    this.#socket.pause();
+  }
+
+  resume() {
+    this.#socket.resume();
+  }
+
   end() {
     this.#ended = true;
     this.#socket.destroy();
