@@ -4,12 +4,12 @@ import { decodeJson } from '../protocol/json.ts';
 import { decodeMsgpack } from '../protocol/msgpack.ts';
 import { Backend } from './admin/backend.ts';
 import type { NodeView } from './admin/view.ts';
+import { Admission } from './admission.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
-import { type Costs, costsOf } from './limits/operations.ts';
 import type { After, Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
 import { roomKey } from './rooms.ts';
@@ -46,8 +46,7 @@ export class Hub {
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
-  /** undefined: rates are off. */
-  readonly #costs: Costs | undefined;
+  readonly #admission: Admission;
   /** When tokens run out, and when tickets have to be renewed. */
   readonly #expiries: Seconds<Session>;
   readonly #renewals: Seconds<Session>;
@@ -56,11 +55,13 @@ export class Hub {
     this.#domain = buildDomain(parts, this.#sessions);
     this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
-    this.#costs = parts.limits.rates ? costsOf(parts.limits.operations) : undefined;
+    const { defer, ticks } = parts;
+    const handle = (session: Session, frame: Inbound) => this.#handle(session, frame);
+    this.#admission = new Admission({ domain: this.#domain, defer, ticks, handle });
     const { tenants } = this.#domain;
     tenants.policies.watch((name) => {
       const tenant = tenants.known(name);
-      if (tenant !== undefined) reconsider(tenant, parts.defer);
+      if (tenant !== undefined) reconsider(tenant, defer);
     });
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
@@ -189,8 +190,10 @@ export class Hub {
   }
 
   #dispatch(session: Session, frame: Inbound): void {
-    if (session.ended) return;
-    if (this.#costs !== undefined && !session.affords(frame, this.#costs[frame.type])) return;
+    if (!session.ended) this.#admission.take(session, frame);
+  }
+
+  #handle(session: Session, frame: Inbound): void {
     try {
       dispatch(session, frame, this.#domain, (renewed) => {
         this.#schedule(renewed);

@@ -78,6 +78,7 @@ export interface Limits {
   readonly cursors: number;
   /** What each frame costs its connection. */
   readonly operations: OperationLimits;
+  readonly fairness: FairnessLimits;
   readonly address: AddressLimits;
 }
 
@@ -93,6 +94,18 @@ export interface OperationLimits extends Rate {
   readonly costRefresh: number;
   readonly costSeen: number;
   readonly costPing: number;
+}
+
+/** Turns of tenants while the loop is behind. Costs are bytes of payloads times receivers. */
+export interface FairnessLimits {
+  /** A turn of the loop longer than this is one too long. */
+  readonly lagMs: number;
+  /** What all tenants together may have handled in one turn. */
+  readonly turnCost: number;
+  /** What a tenant of weight 1 may have handled before the next one. */
+  readonly quantum: number;
+  /** Of one tenant, waiting. */
+  readonly queueBytes: number;
 }
 
 /** Per client address; of IPv6 the first 64 bits. Loopback is exempt. */

@@ -81,6 +81,8 @@ export class Tally {
   uncompressed = 0;
   published = 0;
   duplicates = 0;
+  /** Turns of the loop in which tenants took turns. */
+  fairTurns = 0;
   replayed = 0;
   /** Frames that waited for a later turn, because their connection had used up its turn. */
   deferred = 0;

@@ -55,6 +55,13 @@ const operations = z.strictObject({
   costPing: count(0, 1_000_000).prefault(1),
 });
 
+const fairness = z.strictObject({
+  lagMs: duration(1, 10_000).prefault('50ms'),
+  turnCost: size(KIB, GIB).prefault('4MiB'),
+  quantum: size(KIB, GIB).prefault('64KiB'),
+  queueBytes: size(KIB, GIB).prefault('8MiB'),
+});
+
 const addresses = z.strictObject({
   connections: count(0, 10_000_000).prefault(5000),
   attemptsPerSecond: count(0, 1_000_000).prefault(200),
@@ -88,6 +95,7 @@ const limits = z.strictObject({
   dedupeEntries: count(0, 100_000_000).prefault(1_000_000),
   cursors: count(1, 100_000_000).prefault(200_000),
   operations: operations.prefault({}),
+  fairness: fairness.prefault({}),
   address: addresses.prefault({}),
 });
 

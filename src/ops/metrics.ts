@@ -169,6 +169,11 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   );
   count('published_total', 'Publishes that the bus accepted.', () => tally.published);
   count('duplicates_total', 'Publishes answered from the dedupe window.', () => tally.duplicates);
+  count(
+    'fair_turns_total',
+    'Turns of the loop in which tenants took turns, as it was behind.',
+    () => tally.fairTurns,
+  );
   count('replayed_total', 'Events sent again to joining or resuming sessions.', () => tally.replayed);
   count('deferred_total', 'Messages that waited for a later turn of the loop.', () => tally.deferred);
   instruments.counters('errors_total', 'Error frames sent, by code.', 'code', () =>

@@ -48,6 +48,7 @@ test('every plain count of the tally is exposed with its value', async () => {
     deliveries: 'deliveries_total',
     published: 'published_total',
     duplicates: 'duplicates_total',
+    fairTurns: 'fair_turns_total',
     replayed: 'replayed_total',
     deferred: 'deferred_total',
     catchUps: 'catch_ups',

@@ -59,6 +59,7 @@ export const LIMITS: Limits = {
     costSeen: 1,
     costPing: 1,
   },
+  fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
   address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
 };
 

@@ -293,3 +293,49 @@ test('tenants that left nothing behind are forgotten', () => {
   node.hub.tick();
   assert.equal(node.hub.tenants, 0);
 });
+
+test('C7.9 while the node is behind, tenants take turns: a quiet one is not held up by a hot one', () => {
+  const fairness = { lagMs: 20, turnCost: 10_000, quantum: 1000, queueBytes: 100_000 };
+  const node = new SimNode({ limits: { fairness } });
+  const hot = node.connect('hot', { tenant: 'hot' });
+  const quiet = node.connect('quiet', { tenant: 'quiet' });
+  quiet.write({ type: 'join', room: 'a' });
+  node.settle();
+  for (const socket of [hot, quiet]) socket.take();
+  const flood = () => {
+    for (let at = 0; at < 400; at++) hot.write({ type: 'pub', room: 'b', payload: at });
+  };
+  // Not behind: everything is handled where it stands.
+  flood();
+  assert.equal(node.tally.published, 400);
+  node.now += 50;
+  node.settle();
+  hot.take();
+  flood();
+  quiet.write({ type: 'pub', room: 'a', payload: 1, id: 1 });
+  quiet.write({ type: 'leave', room: 'a' });
+  assert.equal(node.tally.published, 400, 'nothing is handled in the turn of its arrival');
+  const refused = errors(hot);
+  assert.ok(
+    refused.length > 0 &&
+      refused.every(({ code, retryAfterMs }) => code === 'overloaded' && retryAfterMs === 1000),
+  );
+  assert.equal(node.tally.refusals.get('unfair'), refused.length);
+  node.turn();
+  node.turn();
+  const first = node.tally.published;
+  assert.ok(first < 400 + 100, `${first} in one turn`);
+  node.settle();
+  assert.deepEqual(
+    quiet.take().map(({ type }) => type),
+    ['event', 'left', 'ack'],
+  );
+  assert.equal(node.tally.published, 400 + 401 - refused.length);
+  assert.ok(node.tally.fairTurns > 3);
+  // No turn is long any more: back to handling at once.
+  hot.write({ type: 'ping' });
+  node.settle();
+  hot.take();
+  hot.write({ type: 'ping' });
+  assert.equal(hot.take().length, 1);
+});
