@@ -13,11 +13,15 @@ import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
-import type { Config } from './config.ts';
+import { type Config, parsePolicy } from './config.ts';
 import { type Admin, createAdmin } from './ops/admin.ts';
+import { redacted } from './ops/diagnostics.ts';
 import { judge, type Phase, type Readiness } from './ops/health.ts';
+import { TenantLevels } from './ops/levels.ts';
+import { recentProblems } from './ops/log.ts';
 import { RecentLag } from './ops/loop.ts';
 import { createMetrics, type Metrics } from './ops/metrics.ts';
+import { processSummary } from './ops/process.ts';
 import { Rate } from './ops/rate.ts';
 import type { Transport } from './transport/server.ts';
 
@@ -40,6 +44,7 @@ export async function createApp(config: Config, log: Logger, development?: Devel
 class Node implements App {
   readonly #config: Config;
   readonly #log: Logger;
+  readonly #levels: TenantLevels;
   readonly #tally = new Tally();
   readonly #accepts = new Rate(nowMs);
   readonly #lag = new RecentLag(nowMs);
@@ -59,6 +64,7 @@ class Node implements App {
   constructor(config: Config, log: Logger, development: DevelopmentWeb | undefined) {
     this.#config = config;
     this.#log = log;
+    this.#levels = new TenantLevels(log);
     const tally = this.#tally;
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
     const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
@@ -74,11 +80,13 @@ class Node implements App {
     this.#transport = createTransport(config, log, tally, verifier, web);
     this.#limits = createLimits(config, log, cluster);
     const stores = { bus, cursors, tenants: this.#limits.tenants };
-    this.#hub = createHub(config, log, serverId, tally, verifier, stores, this.#transport);
+    this.#hub = createHub(config, this.#levels, serverId, tally, verifier, stores, this.#transport);
     const { view } = this.#hub;
     this.#api = createApi({
       cluster,
       backend: view.backend,
+      policies: view.policies,
+      parsePolicy,
       verifier,
       adminToken: config.admin.token,
       limits: config.api,
@@ -87,9 +95,8 @@ class Node implements App {
     });
     this.#nodeAdmin = new NodeAdmin(cluster, view, {
       drain: (reason) => this.#beginDrain(reason),
-      setLogLevel: (level) => {
-        log.level = level;
-      },
+      setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
+      diagnostics: () => this.#diagnostics(),
     });
     const { version } = config.node;
     this.#metrics = createMetrics({ tally, bus, cluster, api: this.#api, version });
@@ -147,6 +154,26 @@ class Node implements App {
       this.#log.error({ err: error }, 'the drain has failed'),
     );
     return true;
+  }
+
+  #setLogLevel(level: string, tenant: string | undefined): void {
+    const byDefault = level === 'default';
+    if (tenant !== undefined) this.#levels.set(tenant, byDefault ? undefined : level);
+    else this.#log.level = byDefault ? this.#config.log.level : level;
+  }
+
+  #diagnostics(): object {
+    return {
+      node: this.#cluster.node,
+      version: this.#config.node.version,
+      process: processSummary(),
+      phase: this.#phase,
+      readiness: this.#readiness(),
+      bus: this.#bus.health(),
+      cluster: { nodes: this.#cluster.nodes(), figures: this.#cluster.figures() },
+      settings: redacted(this.#config),
+      problems: recentProblems(),
+    };
   }
 
   #readiness(): Readiness {

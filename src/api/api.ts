@@ -2,10 +2,14 @@
 import type { Backend } from '../broker/admin/backend.ts';
 import type { Cluster } from '../broker/cluster.ts';
 import { Buckets } from '../broker/limits/buckets.ts';
+import type { Policies } from '../broker/limits/policy.ts';
+import type { ParsePolicy } from '../broker/limits/shared.ts';
 import type { Log, TokenVerifier } from '../broker/ports.ts';
 import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
+import { diagnosis } from './admin/diagnosis.ts';
 import { overview } from './admin/overview.ts';
+import { tenants } from './admin/tenants.ts';
 import { Callers } from './http/callers.ts';
 import type { Route } from './http/route.ts';
 import { Router } from './http/router.ts';
@@ -22,6 +26,8 @@ export interface ApiLimits {
 export interface ApiParts {
   readonly cluster: Cluster;
   readonly backend: Backend;
+  readonly policies: Policies;
+  readonly parsePolicy: ParsePolicy;
   readonly verifier: TokenVerifier;
   readonly adminToken: string | undefined;
   readonly limits: ApiLimits;
@@ -31,10 +37,15 @@ export interface ApiParts {
 }
 
 /** All calls, for the routers and for the description of them. */
-export function routesOf(cluster: Cluster, backend: Backend, limits: ApiLimits): Route[] {
+export function routesOf(
+  parts: Pick<ApiParts, 'cluster' | 'backend' | 'policies' | 'parsePolicy' | 'limits'>,
+): Route[] {
+  const { cluster, backend, policies, parsePolicy, limits } = parts;
   return [
     ...overview(cluster),
     ...actions(cluster),
+    ...tenants(cluster, policies, parsePolicy),
+    ...diagnosis(cluster),
     ...publishing(cluster, backend, limits.broadcastTargets),
     ...rooms(cluster, backend),
   ];
@@ -52,7 +63,7 @@ const ADDRESSES = 10_000;
 
 export function createApi(parts: ApiParts): Api {
   const { verifier, adminToken, limits, log, nowMs } = parts;
-  const routes = routesOf(parts.cluster, parts.backend, limits);
+  const routes = routesOf(parts);
   const answers = new Map<string, number>();
   const rate = { perSecond: Math.max(1, limits.failuresPerMinute / 60), burst: limits.failuresPerMinute };
   const failures = new Buckets(rate, ADDRESSES);

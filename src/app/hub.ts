@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { createTickets } from '../auth/tickets.ts';
 import { Hub } from '../broker/hub.ts';
 import type { Tenants } from '../broker/limits/tenants.ts';
-import type { TokenVerifier } from '../broker/ports.ts';
+import type { Log, TokenVerifier } from '../broker/ports.ts';
 import type { NodeIdentity } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebHandler } from '../broker/web.ts';
@@ -41,7 +41,7 @@ export function createTransport(
 
 export function createHub(
   config: Config,
-  log: Logger,
+  log: Log,
   serverId: string,
   tally: Tally,
   verifier: TokenVerifier,

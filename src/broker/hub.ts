@@ -78,6 +78,7 @@ export class Hub {
     const { rooms, tally, bus, clock, notices } = this.#domain;
     return {
       backend: this.#backend,
+      policies: this.#domain.tenants.policies,
       members: (tenant, name) => {
         const room = rooms.get(roomKey(tenant, name));
         return room === undefined ? [] : notices.list(room);

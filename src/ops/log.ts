@@ -77,10 +77,32 @@ export function createLog(
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: REDACTED_PATHS, censor: MASK },
-      hooks: { streamWrite: maskSecrets },
+      hooks: {
+        streamWrite: (line) => {
+          const masked = maskSecrets(line);
+          if (PROBLEM.test(masked)) remember(masked);
+          return masked;
+        },
+      },
     },
     destination,
   );
+}
+
+/** As pino begins a line. */
+const PROBLEM = /^\{"level":"(?:warn|error|fatal)"/;
+const PROBLEMS = 50;
+const PROBLEM_CHARACTERS = 2000;
+const problems: string[] = [];
+
+/** The last lines of this process from `warn` on, shortened; the newest last. */
+export function recentProblems(): readonly string[] {
+  return problems;
+}
+
+function remember(line: string): void {
+  problems.push(line.trimEnd().slice(0, PROBLEM_CHARACTERS));
+  if (problems.length > PROBLEMS) problems.shift();
 }
 
 function toStdout(): pino.DestinationStream {

@@ -94,3 +94,15 @@ export class GcMeter {
     this.runs[name]++;
   }
 }
+
+export function processSummary(): object {
+  const { resident, heap_used: heapUsed } = memory();
+  return {
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    uptimeSeconds: Math.round(process.uptime()),
+    resident,
+    heapUsed,
+    cpuSeconds: cpuSeconds(),
+  };
+}

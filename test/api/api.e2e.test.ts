@@ -34,6 +34,8 @@ interface Body {
   readonly nodes?: readonly unknown[];
   readonly cluster?: unknown;
   readonly draining?: readonly string[];
+  readonly overrides?: unknown;
+  readonly roomsPerConnection?: number;
 }
 
 let broker: RunningBroker;
@@ -320,6 +322,40 @@ describe('the admin API', () => {
     const audited = broker.logs.filter((line) => line.includes('"audit":true'));
     assert.ok(audited.some((line) => line.includes('/admin/v1/kick') && line.includes('"user":"gus"')));
     assert.ok(!broker.logs.some((line) => line.includes(ADMIN)));
+  });
+
+  test('the policy of a tenant is set, holds for open connections, and is taken back', async () => {
+    const [ida] = [await client('ida', { tenant: 'small' })];
+    const set = await admin('PUT', 'tenants/small', { roomsPerConnection: 1, publish: { perSecond: 5 } });
+    assert.equal(set.status, 200);
+    assert.deepEqual(set.body.overrides, { roomsPerConnection: 1, publish: { perSecond: 5, burst: 5 } });
+    assert.equal(set.body.roomsPerConnection, 1);
+    await ida.join('one:1').whenJoined();
+    await assert.rejects(ida.join('two:1').whenJoined(), /too_many_rooms|may be in 1/);
+    const wrong = await admin('PUT', 'tenants/small', { connections: -1, speed: 1 });
+    assert.deepEqual([wrong.status, wrong.body.code], [400, 'bad_request']);
+    assert.match(wrong.body.reason ?? '', /connections/);
+    const gone = await admin('DELETE', 'tenants/small');
+    assert.deepEqual(gone.body.overrides, {});
+    await ida.join('three:1').whenJoined();
+  });
+
+  test('one tenant is logged in detail, and another is not', async () => {
+    await admin('PUT', 'log-level', { level: 'debug', tenant: 'loud' });
+    await Promise.all([client('l1', { tenant: 'loud' }), client('q1', { tenant: 'quiet' })]);
+    await until(() => broker.logs.some((line) => line.includes('"user":"l1"')));
+    assert.ok(!broker.logs.some((line) => line.includes('"user":"q1"')));
+    await admin('PUT', 'log-level', { level: 'default', tenant: 'loud' });
+  });
+
+  test('diagnostics name the state and the settings, and no secret', async () => {
+    const { status, body } = await admin('GET', 'diagnostics');
+    assert.equal(status, 200);
+    const text = JSON.stringify(body);
+    for (const part of ['version', 'readiness', 'historyTotalBytes', '"kid":"env"'])
+      assert.ok(text.includes(part), part);
+    assert.ok(!text.includes(ADMIN));
+    assert.ok(!text.includes('a key that only these tests use'));
   });
 
   test('drain sends the clients away and refuses new ones', async () => {

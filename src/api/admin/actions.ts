@@ -84,9 +84,12 @@ function logLevel(cluster: Cluster): Route {
     method: 'PUT',
     path: '/admin/v1/log-level',
     scope: 'admin',
-    summary: 'Changes how much every node logs, until it restarts',
-    body: z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']) }),
-    answer: z.object({ level: z.string(), missing }),
+    summary: 'Changes how much every node logs, until it restarts; of one tenant only where one is named',
+    body: z.strictObject({
+      level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent', 'default']),
+      tenant: tenantName.optional(),
+    }),
+    answer: z.object({ level: z.string(), tenant: z.string().optional(), missing }),
     handle: async ({ body }) => {
       const { missing: silent } = await askAll(cluster, 'admin.log-level', body);
       return { answer: { ...body, missing: silent } };

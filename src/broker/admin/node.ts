@@ -23,7 +23,8 @@ export interface Questions {
     { readonly tenant: string; readonly payload: string; readonly from: string },
     number,
   ];
-  readonly 'admin.log-level': [{ readonly level: string }, boolean];
+  readonly 'admin.log-level': [{ readonly level: string; readonly tenant?: string | undefined }, boolean];
+  readonly 'admin.diagnostics': [Record<string, never>, object];
 }
 
 type Handlers = { readonly [T in keyof Questions]: (question: Questions[T][0]) => Questions[T][1] };
@@ -31,7 +32,9 @@ type Handlers = { readonly [T in keyof Questions]: (question: Questions[T][0]) =
 export interface NodeOperations {
   /** Begins a drain; false: one is under way. */
   drain(reason: string): boolean;
-  setLogLevel(level: string): void;
+  /** `default`: as the settings say, or for a tenant as all others. */
+  setLogLevel(level: string, tenant: string | undefined): void;
+  diagnostics(): object;
 }
 
 export class NodeAdmin {
@@ -50,8 +53,9 @@ export class NodeAdmin {
       'admin.drain': ({ reason }) => operations.drain(reason),
       'room.members': ({ tenant, room }) => view.members(tenant, room),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
-      'admin.log-level': ({ level }) => {
-        operations.setLogLevel(level);
+      'admin.diagnostics': () => operations.diagnostics(),
+      'admin.log-level': ({ level, tenant }) => {
+        operations.setLogLevel(level, tenant);
         return true;
       },
     };

@@ -1,4 +1,5 @@
 import type { Member } from '../../protocol/frames.ts';
+import type { Policies } from '../limits/policy.ts';
 import type { BusHealth } from '../ports.ts';
 import type { Room } from '../room.ts';
 import type { Session } from '../session.ts';
@@ -12,6 +13,7 @@ export interface NodeView {
   room(tenant: string, name: string): Room | undefined;
   members(tenant: string, room: string): readonly Member[];
   readonly backend: Backend;
+  readonly policies: Policies;
   readonly tally: Tally;
   health(): BusHealth;
   /** Milliseconds since 1970. */
