@@ -14,7 +14,8 @@ export function summarise(scenario, running) {
     deliveries: samples.reduce((sum, { deliveries }) => sum + deliveries, 0),
     samples,
   }));
-  const bares = running.filter(({ target }) => target.join === undefined).map(({ target }) => target.name);
+  const isBase = ({ target }) => target.join === undefined || target.name === scenario.base;
+  const bares = running.filter(isBase).map(({ target }) => target.name);
   const ratios = {};
   for (const { name, samples } of targets) {
     ratios[name] = {};
@@ -57,8 +58,8 @@ export function markdown(results) {
 
 /** One verdict per promise whose scenario and targets ran. */
 export function judge(results) {
-  return ACCEPTANCE.flatMap(({ scenario, versus, atLeast }) => {
-    const ratio = results.find((result) => result.scenario === scenario)?.ratios['carillon']?.[versus];
+  return ACCEPTANCE.flatMap(({ scenario, target = 'carillon', versus, atLeast }) => {
+    const ratio = results.find((result) => result.scenario === scenario)?.ratios[target]?.[versus];
     if (ratio === undefined) return [];
     const ok = ratio >= atLeast;
     return [
@@ -68,7 +69,7 @@ export function judge(results) {
         atLeast,
         ratio,
         ok,
-        text: `${ok ? 'met' : 'MISSED'}: ${scenario}, Carillon / ${versus} = ${ratio.toFixed(2)}, wanted at least ${atLeast}`,
+        text: `${ok ? 'met' : 'MISSED'}: ${scenario}, ${target} / ${versus} = ${ratio.toFixed(2)}, wanted at least ${atLeast}`,
       },
     ];
   });

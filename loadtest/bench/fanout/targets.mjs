@@ -31,13 +31,24 @@ function bare(name, file) {
   };
 }
 
-function carillon(name, label, room, binary) {
+/** Every limit counted, none reached. */
+const ALL_LIMITS = {
+  CARILLON_LIMITS: 'on',
+  CARILLON_LIMITS__OPERATIONS__PER_SECOND: '1000000000',
+  CARILLON_LIMITS__OPERATIONS__BURST: '1000000000',
+  CARILLON_TENANTS__DEFAULT__PUBLISH__PER_SECOND: '1000000000',
+  CARILLON_TENANTS__DEFAULT__PUBLISH_BYTES__PER_SECOND: '1024GiB',
+  CARILLON_TENANTS__DEFAULT__BYTES_PER_DAY: '1024GiB',
+  CARILLON_TENANTS__DEFAULT__DELIVERIES_PER_SECOND: '1000000000',
+};
+
+function carillon(name, label, room, binary, env = {}) {
   const encode = (frame) =>
     binary ? clientFrame(pack(frame), BINARY) : clientFrame(Buffer.from(JSON.stringify(frame)), TEXT);
   return {
     name,
     label,
-    start: (options) => startBroker(options),
+    start: (options) => startBroker({ ...options, env }),
     subscriberPath: '/connect',
     publisherPath: '/connect',
     protocol: binary ? 'chat.v1.msgpack' : 'chat.v1',
@@ -54,6 +65,7 @@ export const TARGETS = {
   carillon: carillon('carillon', 'Carillon, live room', 'live:bench', false),
   handler: bare('handler', 'handler.mjs'),
   durable: carillon('durable', 'Carillon, durable room', 'bench', false),
+  limits: carillon('limits', 'Carillon, all limits on', 'live:bench', false, ALL_LIMITS),
   msgpack: carillon('msgpack', 'Carillon, live, MessagePack', 'live:bench', true),
 };
 
@@ -63,6 +75,8 @@ export const ACCEPTANCE = [
   { scenario: 'saturated-1000', versus: 'handler', atLeast: 8 },
   { scenario: 'paced10-1000', versus: 'deferred', atLeast: 0.95 },
   { scenario: 'saturated-100', versus: 'deferred', atLeast: 0.85 },
+  { scenario: 'limits-10', target: 'limits', versus: 'carillon', atLeast: 0.9 },
+  { scenario: 'limits-1000', target: 'limits', versus: 'carillon', atLeast: 0.9 },
 ];
 
 export const SCENARIOS = {
@@ -74,5 +88,8 @@ export const SCENARIOS = {
     roundsTimes: 2,
     targets: ['deferred', 'carillon', 'durable', 'msgpack'],
   },
+  /** What the limits cost: hardly anything else is done for a message. */
+  'limits-10': { subscribers: 10, base: 'carillon', targets: ['carillon', 'limits'] },
+  'limits-1000': { subscribers: 1000, base: 'carillon', targets: ['carillon', 'limits'] },
   'saturated-100': { subscribers: 100, targets: ['deferred', 'carillon', 'durable', 'msgpack'] },
 };

@@ -1,5 +1,4 @@
 import type { CloseReason } from '../../protocol/codes.ts';
-import { utf8Bytes } from '../../protocol/utf8.ts';
 import type { Clock, Fault } from '../ports.ts';
 import { Bucket, NO_RATE, type Rate } from './bucket.ts';
 import type { TenantPolicy } from './policy.ts';
@@ -118,7 +117,7 @@ export class Tenant {
 
   /** undefined: admitted, and charged to every limit. A refused publish is charged to none. */
   admitPublish(payload: string, clock: Clock): Refused | undefined {
-    return this.#metered ? this.#admitMetered(utf8Bytes(payload), clock.now()) : undefined;
+    return this.#metered ? this.#admitMetered(Buffer.byteLength(payload), clock.now()) : undefined;
   }
 
   /** Charged when handed over, since only then the receivers are known: the next publishes wait for it. */
