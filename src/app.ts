@@ -8,6 +8,7 @@ import { createHub, createTransport } from './app/hub.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { clock, nowMs } from './app/time.ts';
 import { createVerifier } from './auth/verifier.ts';
+import { dryRun } from './broker/access/dry-run.ts';
 import { NodeAdmin } from './broker/admin/node.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Hub } from './broker/hub.ts';
@@ -82,10 +83,12 @@ class Node implements App {
     const stores = { bus, cursors, tenants: this.#limits.tenants };
     this.#hub = createHub(config, this.#levels, serverId, tally, verifier, stores, this.#transport);
     const { view } = this.#hub;
+    const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
     this.#api = createApi({
       cluster,
       backend: view.backend,
       policies: view.policies,
+      explain: (question) => dryRun({ verifier, policies: view.policies, ...known }, question),
       parsePolicy,
       verifier,
       adminToken: config.admin.token,

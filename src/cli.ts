@@ -1,7 +1,17 @@
 #!/usr/bin/env node
 /** The `carillon` command. */
 import process from 'node:process';
+import { text } from 'node:stream/consumers';
 import { provisionStreams } from './app.ts';
+import {
+  EXPLAIN_HELP,
+  type ExplainFlags,
+  type ExplainResult,
+  explainFlags,
+  explainOffline,
+  explainOnline,
+  showExplanation,
+} from './cli/explain.ts';
 import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
@@ -15,6 +25,7 @@ const HELP = `carillon: a WebSocket pub/sub broker
   carillon token          make a token that a client connects with
   carillon keys           make and rotate the keys that tokens are signed with
   carillon streams apply  create or update the NATS streams that the settings ask for
+  carillon explain access why a client may, or may not, do something in a room
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
 
@@ -49,6 +60,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['token', token],
   ['keys', keys],
   ['streams', streams],
+  ['explain', explain],
   ['check-config', check],
   ['help', () => void process.stdout.write(HELP)],
   ['--help', () => void process.stdout.write(HELP)],
@@ -98,6 +110,45 @@ async function applyStreams(config: Config): Promise<void> {
     process.stderr.write(`carillon: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = EXIT.failed;
   }
+}
+
+const DENIED = 2;
+
+async function explain([what, ...args]: readonly string[]): Promise<void> {
+  if ([what, ...args].some((arg) => arg === '--help' || arg === '-h'))
+    return void process.stdout.write(EXPLAIN_HELP);
+  if (what !== 'access')
+    return refuseUsage(`there is nothing to explain about ${what ?? '(nothing)'}`, EXPLAIN_HELP);
+  const read = explainFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, 'See: carillon explain access --help\n');
+  const flags = await withSecrets(read.flags);
+  const result = await ask(flags);
+  if (result !== undefined) tell(flags, result);
+}
+
+function tell({ json, question }: ExplainFlags, result: ExplainResult): void {
+  if (!result.ok) {
+    process.stderr.write(`carillon: ${result.reason}\n`);
+    process.exitCode = EXIT.failed;
+    return;
+  }
+  const { explanation } = result;
+  process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : showExplanation(explanation, question));
+  process.exitCode = explanation.decision === 'allow' ? EXIT.ok : DENIED;
+}
+
+/** What is better not typed on a command line, where others on this machine can read it. */
+async function withSecrets(flags: ExplainFlags): Promise<ExplainFlags> {
+  const { question } = flags;
+  const adminToken = flags.adminToken ?? process.env['CARILLON_ADMIN_TOKEN'];
+  const token = question.token === '-' ? (await text(process.stdin)).trim() : question.token;
+  return { ...flags, question: { ...question, token }, ...(adminToken && { adminToken }) };
+}
+
+async function ask(flags: ExplainFlags): Promise<ExplainResult | undefined> {
+  if (flags.admin !== undefined) return explainOnline(flags, flags.admin);
+  const loaded = await configure(flags.config);
+  return loaded && explainOffline(flags, loaded.config, Date.now);
 }
 
 async function check(args: readonly string[]): Promise<void> {

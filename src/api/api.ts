@@ -8,6 +8,7 @@ import type { Log, TokenVerifier } from '../broker/ports.ts';
 import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
 import { diagnosis } from './admin/diagnosis.ts';
+import { type Explain, explaining } from './admin/explain.ts';
 import { overview } from './admin/overview.ts';
 import { tenants } from './admin/tenants.ts';
 import { Callers } from './http/callers.ts';
@@ -23,27 +24,31 @@ export interface ApiLimits {
   readonly failuresPerMinute: number;
 }
 
-export interface ApiParts {
+/** What the calls are made of. */
+export interface RouteParts {
   readonly cluster: Cluster;
   readonly backend: Backend;
   readonly policies: Policies;
   readonly parsePolicy: ParsePolicy;
+  readonly explain: Explain;
+  readonly limits: ApiLimits;
+}
+
+export interface ApiParts extends RouteParts {
   readonly verifier: TokenVerifier;
   readonly adminToken: string | undefined;
-  readonly limits: ApiLimits;
   readonly log: Log;
   /** Milliseconds, never going back. */
   readonly nowMs: () => number;
 }
 
 /** All calls, for the routers and for the description of them. */
-export function routesOf(
-  parts: Pick<ApiParts, 'cluster' | 'backend' | 'policies' | 'parsePolicy' | 'limits'>,
-): Route[] {
-  const { cluster, backend, policies, parsePolicy, limits } = parts;
+export function routesOf(parts: RouteParts): Route[] {
+  const { cluster, backend, policies, parsePolicy, explain, limits } = parts;
   return [
     ...overview(cluster),
     ...actions(cluster),
+    ...explaining(explain),
     ...tenants(cluster, policies, parsePolicy),
     ...diagnosis(cluster),
     ...publishing(cluster, backend, limits.broadcastTargets),

@@ -1,6 +1,6 @@
 /** The claims of a token whose signature and times are good, judged and turned into an identity. */
+import { isAccessPattern } from '../broker/access/template.ts';
 import { ACTIONS, type Action, type Identity, type RoomGrant } from '../broker/ports.ts';
-import { isRoomPattern } from '../protocol/room.ts';
 
 type Claims = Readonly<Record<string, unknown>>;
 
@@ -8,8 +8,10 @@ export type ClaimsVerdict =
   | { readonly ok: true; readonly identity: Identity }
   | { readonly ok: false; readonly reason: string };
 
-/** chat.v1, section 2. In characters, entries and bytes of JSON. */
-const GRANTS_MAX = 100;
+/** auth.roomsEntries, where no config says otherwise. */
+export const ROOMS_ENTRIES = 100;
+
+/** chat.v1, clause 1.4. Bytes of JSON. */
 const INFO_BYTES_MAX = 1024;
 
 /** No control, format (bidi overrides), surrogate or unassigned characters: the name is shown to other people. */
@@ -20,6 +22,8 @@ const DEFAULT_TENANT = 'default';
 export interface ClaimsPolicy {
   readonly requireExp: boolean;
   readonly defaultRooms: readonly RoomGrant[];
+  /** The most entries of a `rooms` claim: each is looked at when a session first asks about a room. */
+  readonly roomsEntries: number;
 }
 
 /** A step of the judgement: what it adds to the identity, or why not. */
@@ -57,10 +61,13 @@ function expiry({ exp }: Claims, { requireExp }: ClaimsPolicy): Partial<Identity
   return typeof exp === 'number' && Number.isFinite(exp) ? { exp } : 'exp is not a number of seconds';
 }
 
-function rooms({ rooms: claim }: Claims, { defaultRooms }: ClaimsPolicy): Partial<Identity> | string {
+function rooms(
+  { rooms: claim }: Claims,
+  { defaultRooms, roomsEntries }: ClaimsPolicy,
+): Partial<Identity> | string {
   if (claim === undefined) return { rooms: defaultRooms };
   if (!Array.isArray(claim)) return 'rooms is not a list';
-  if (claim.length > GRANTS_MAX) return `rooms has more than ${GRANTS_MAX} entries`;
+  if (claim.length > roomsEntries) return `rooms has more than ${roomsEntries} entries`;
   const grants: RoomGrant[] = [];
   for (const [at, entry] of claim.entries()) {
     const grant = readGrant(entry);
@@ -76,7 +83,7 @@ export function readGrant(entry: unknown): RoomGrant | string {
   if (Object.keys(entry).some((name) => name !== 'match' && name !== 'allow'))
     return 'has a field other than match and allow';
   const { match, allow } = entry as { match?: unknown; allow?: unknown };
-  if (!isRoomPattern(match)) return 'has no room pattern as match';
+  if (!isAccessPattern(match)) return 'has no room pattern as match';
   if (!Array.isArray(allow)) return 'has no list as allow';
   if (!allow.every(isAction)) return `allows something other than ${ACTIONS.join(', ')}`;
   return Object.freeze({ match, allow: Object.freeze([...new Set(allow)]) });

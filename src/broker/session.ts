@@ -1,7 +1,7 @@
 import type { CloseReason } from '../protocol/codes.ts';
 import { CLOSE_CODES, ERROR_CODES, type ErrorCode } from '../protocol/codes.ts';
 import type { ErrorFrame, RequestId, ServerFrame } from '../protocol/frames.ts';
-import { type Access, compileAccess } from './access.ts';
+import { type Access, allows, compileAccess, type Grant } from './access/access.ts';
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { type Encoded, encodeFrame, joinEncoded } from './encode.ts';
@@ -21,6 +21,7 @@ export interface Request {
 /** A room as this session sees it: decided once, since a publish asks every time. */
 export interface Target {
   readonly ref: RoomRef;
+  readonly grant: Grant;
   readonly pub: boolean;
 }
 
@@ -105,7 +106,8 @@ export class Session implements Owner, Answerable, TenantMember {
   }
 
   may(action: Action, room: string): boolean {
-    return this.#access.may(action, room);
+    const target = this.target(room);
+    return target === undefined ? this.#access.may(action, room) : allows(target.grant, action);
   }
 
   /** undefined: the name matches no room pattern of the config. */
@@ -114,7 +116,8 @@ export class Session implements Owner, Answerable, TenantMember {
     if (known !== undefined) return known;
     const ref = this.#domain.rooms.ref(this.#identity.tenant, name);
     if (ref === undefined) return undefined;
-    const target = { ref, pub: this.may('pub', name) };
+    const grant = this.#access.grantFor(name);
+    const target = { ref, grant, pub: allows(grant, 'pub') };
     if (this.#targets.size >= TARGETS_MAX) this.#targets.clear();
     this.#targets.set(name, target);
     return target;

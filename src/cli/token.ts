@@ -1,7 +1,7 @@
 /** `carillon token`: flags to a signed token. Reads the key file, touches nothing else. */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { judgeClaims } from '../auth/claims.ts';
+import { judgeClaims, ROOMS_ENTRIES } from '../auth/claims.ts';
 import type { KeySetting } from '../auth/keys.ts';
 import {
   mintToken,
@@ -96,7 +96,8 @@ export async function makeToken(
   if (ttlSeconds < 1) return wrong('--ttl is not a duration such as 30s, 10m or 24h');
   const claims = claimsOf(flags, config);
   if ('reason' in claims) return claims;
-  const judged = judgeClaims({ ...claims, exp: 1 }, { requireExp: true, defaultRooms: [] });
+  const roomsEntries = config?.auth.roomsEntries ?? ROOMS_ENTRIES;
+  const judged = judgeClaims({ ...claims, exp: 1 }, { requireExp: true, defaultRooms: [], roomsEntries });
   if (!judged.ok) return wrong(`a broker would refuse this token: ${judged.reason}`);
   const signer = signerOf(flags, config, now);
   if ('reason' in signer) return signer;

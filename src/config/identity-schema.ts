@@ -1,15 +1,16 @@
 /** The `auth` section: who vouches for clients, and how the keys for that are had. */
 import { z } from 'zod';
+import { ROOMS_ENTRIES } from '../auth/claims.ts';
 import { KEY_ALGORITHMS } from '../auth/keys.ts';
 import { ACTIONS } from '../broker/ports.ts';
 import {
+  accessPattern,
   choice,
   count,
   duration,
   flag,
   httpUrl,
   leaf,
-  pattern,
   seconds,
   secretText,
   size,
@@ -22,7 +23,7 @@ const HOUR_MS = 3_600_000;
 const FILE = /^.+$/;
 
 const grant = z.strictObject({
-  match: pattern(),
+  match: accessPattern(),
   allow: z.array(choice(ACTIONS)),
 });
 
@@ -103,6 +104,7 @@ export const authSchema = z.strictObject({
   allowQueryToken: flag().prefault(false),
   requireExp: flag().prefault(true),
   defaultRooms: z.array(grant).prefault([]),
+  roomsEntries: count(1, 1000).prefault(ROOMS_ENTRIES),
   cacheEntries: count(0, 1_000_000).prefault(50_000),
 });
 

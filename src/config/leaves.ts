@@ -3,6 +3,7 @@
  * whether its value may be shown.
  */
 import { z } from 'zod';
+import { isAccessPattern } from '../broker/access/template.ts';
 import { isRoomPattern } from '../protocol/room.ts';
 import {
   type Address,
@@ -91,6 +92,13 @@ export function flag() {
 export function pattern() {
   const expected = 'a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest';
   return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined));
+}
+
+/** Of a list of access. */
+export function accessPattern() {
+  const expected =
+    'a room pattern, in which ${sub}, ${tenant} and ${info.NAME} may stand for a segment or a part of one';
+  return leaf(expected, (value) => (isAccessPattern(value) ? value : undefined));
 }
 
 /** Not shown when it is wrong: people put user names, passwords and keys into URLs. */

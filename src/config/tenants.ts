@@ -8,10 +8,12 @@ import {
   type TenantPolicy,
 } from '../broker/limits/policy.ts';
 import { ACTIONS } from '../broker/ports.ts';
-import { choice, count, flag, pattern, size } from './leaves.ts';
+import { accessPattern, choice, count, flag, size } from './leaves.ts';
 import { GIB, KIB } from './units.ts';
 
 const MANY = 1_000_000_000;
+/** Each is compared when a session first asks about a room. */
+const RULES_MAX = 500;
 /** As in the claim. */
 export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 
@@ -22,7 +24,7 @@ const bytesRate = z.strictObject({
 });
 
 const rule = z.strictObject({
-  match: pattern(),
+  match: accessPattern(),
   allow: z.array(choice(ACTIONS)).optional(),
   deny: z.array(choice(ACTIONS)).optional(),
 });
@@ -40,7 +42,7 @@ const FIELDS = {
   bytesPerDay: size(0, 1024 * 1024 * GIB),
   deliveriesPerSecond: count(0, MANY),
   presence: choice(PRESENCE_MODES),
-  rooms: z.array(rule),
+  rooms: z.array(rule).max(RULES_MAX, `at most ${RULES_MAX} entries`),
   weight: count(1, 1000),
 };
 

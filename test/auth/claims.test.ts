@@ -3,7 +3,11 @@ import { test } from 'node:test';
 import { judgeClaims } from '../../src/auth/claims.ts';
 import type { Identity } from '../../src/broker/ports.ts';
 
-const POLICY = { requireExp: true, defaultRooms: [{ match: 'public:**', allow: ['join'] }] } as const;
+const POLICY = {
+  requireExp: true,
+  defaultRooms: [{ match: 'public:**', allow: ['join'] }],
+  roomsEntries: 100,
+} as const;
 
 function judge(claims: Record<string, unknown>) {
   return judgeClaims({ sub: 'alice', exp: 1_800_000_000, ...claims }, POLICY);

@@ -61,6 +61,7 @@ export function options(changes: Partial<VerifierOptions> = {}): VerifierOptions
     clockToleranceSeconds: 5,
     requireExp: true,
     defaultRooms: [],
+    roomsEntries: 100,
     cacheEntries: 100,
     ...changes,
   };
