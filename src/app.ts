@@ -80,7 +80,7 @@ class Node implements App {
     this.#cluster = cluster;
     this.#transport = createTransport(config, log, tally, verifier, web);
     this.#limits = createLimits(config, log, cluster);
-    const stores = { bus, cursors, tenants: this.#limits.tenants };
+    const stores = { bus, cursors, cluster, tenants: this.#limits.tenants };
     this.#hub = createHub(config, this.#levels, serverId, tally, verifier, stores, this.#transport);
     const { view } = this.#hub;
     const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
@@ -120,7 +120,8 @@ class Node implements App {
     const listen = await this.#transport.listen(
       (connection, identity, resumes) => this.#hub.connect(connection, identity, resumes),
       (ticket) => this.#hub.openTicket(ticket),
-      (identity, resumes) => this.#hub.admit(identity, resumes),
+      (identity, resumes, elsewhere) => this.#hub.admit(identity, resumes, elsewhere),
+      (identity, resumes) => this.#hub.inquire(identity, resumes),
     );
     this.#ticking = setInterval(() => {
       this.#hub.tick();
@@ -143,6 +144,7 @@ class Node implements App {
     this.#transport.close();
     this.#verifier.close();
     this.#nodeAdmin.close();
+    this.#hub.close();
     await this.#limits.end();
     // Before the bus: its goodbye goes over the same connection.
     await this.#cluster.close();

@@ -1,6 +1,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { createTickets } from '../auth/tickets.ts';
+import type { Cluster } from '../broker/cluster.ts';
 import { Hub } from '../broker/hub.ts';
 import type { Tenants } from '../broker/limits/tenants.ts';
 import type { Log, TokenVerifier } from '../broker/ports.ts';
@@ -45,7 +46,7 @@ export function createHub(
   serverId: string,
   tally: Tally,
   verifier: TokenVerifier,
-  stores: Stores & { readonly tenants: Tenants },
+  stores: Stores & { readonly tenants: Tenants; readonly cluster: Cluster },
   transport: Transport,
 ): Hub {
   const node: NodeIdentity = { ...config.node, serverId };
@@ -54,6 +55,7 @@ export function createHub(
     limits: config.limits,
     policies: config.rooms,
     ...stores,
+    askMs: config.cluster.askMs,
     fanout: transport,
     verifier,
     clock,

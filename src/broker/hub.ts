@@ -5,6 +5,7 @@ import { decodeMsgpack } from '../protocol/msgpack.ts';
 import { Backend } from './admin/backend.ts';
 import type { NodeView } from './admin/view.ts';
 import { Admission } from './admission.ts';
+import type { Cluster } from './cluster.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
@@ -15,9 +16,15 @@ import { type Ending, Resumptions } from './resumption.ts';
 import { roomKey } from './rooms.ts';
 import { Seconds } from './seconds.ts';
 import { Session } from './session.ts';
+import { Arrivals } from './sessions/arrivals.ts';
+import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
+import { Stamps } from './sessions/stamps.ts';
 import { closedBy } from './tally.ts';
 
 export interface HubParts extends DomainParts {
+  readonly cluster: Cluster;
+  /** The longest that a handshake waits for other nodes. */
+  readonly askMs: number;
   readonly tickets: Tickets;
   /** A new id that nobody can guess. */
   readonly newId: () => string;
@@ -47,6 +54,9 @@ export class Hub {
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
   readonly #admission: Admission;
+  readonly #stamps: Stamps;
+  readonly #arrivals: Arrivals;
+  readonly #elsewhere: Elsewhere;
   /** When tokens run out, and when tickets have to be renewed. */
   readonly #expiries: Seconds<Session>;
   readonly #renewals: Seconds<Session>;
@@ -65,6 +75,15 @@ export class Hub {
     });
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
+    this.#stamps = new Stamps(parts.clock);
+    const common = { cluster: parts.cluster, tenants, stamps: this.#stamps };
+    this.#arrivals = new Arrivals({
+      ...common,
+      sessions: this.#sessions,
+      resumptions: this.#resumptions,
+      defer,
+    });
+    this.#elsewhere = new Elsewhere({ ...common, askMs: parts.askMs });
     this.#expiries = new Seconds(parts.clock.now());
     this.#renewals = new Seconds(parts.clock.now());
   }
@@ -110,27 +129,36 @@ export class Hub {
     return used ? { ok: false, code: 'unauthorized', reason: 'the ticket has been used already' } : verdict;
   }
 
-  /** Why a verified client may not connect now, if so; to be asked in the turn of `connect`. */
-  admit(identity: Identity, resumes?: Resumption): ConnectRefusal | undefined {
+  /** What other nodes have to say first; undefined: nothing. */
+  inquire(identity: Identity, resumes?: Resumption): Inquiry | undefined {
+    return this.#elsewhere.ask(identity, resumes);
+  }
+
+  /**
+   * Why a verified client may not connect now, if so; to be asked in the turn of `connect`.
+   * @param elsewhere what came of `inquire`
+   */
+  admit(identity: Identity, resumes?: Resumption, elsewhere = 0): ConnectRefusal | undefined {
     const { tenants, tally } = this.#domain;
     const replaced = resumes !== undefined && this.#sessions.has(resumes.session) ? 1 : 0;
-    const refusal = admitConnection(tenants.of(identity.tenant), identity, replaced);
+    const refusal = admitConnection(tenants.of(identity.tenant), identity, replaced, elsewhere);
     if (refusal !== undefined) tally.refused(refusal.by);
     return refusal;
   }
 
   /** The session of a new connection; the first frame it gets is `server_info`. */
   connect(connection: Connection, identity: Identity, resumes?: Resumption): Peer {
+    const stamp = this.#stamps.next();
     const place = resumes
-      ? { session: resumes.session, generation: resumes.generation + 1 }
-      : { session: this.#newId(), generation: 1 };
+      ? { session: resumes.session, generation: resumes.generation + 1, stamp }
+      : { session: this.#newId(), generation: 1, stamp };
     this.#sessions.get(place.session)?.end('replaced', 'a newer connection of this session took over');
     const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
     this.#arrived(session);
     this.#domain.tally.connections = this.#sessions.size;
     this.#schedule(session);
-    session.send(this.#serverInfo(session, resumes && this.#resumptions.take(session.id)));
+    session.send(this.#serverInfo(session, resumes && this.#resumptions.take(resumes)));
     this.#domain.log.debug(
       { session: session.id, tenant: identity.tenant, user: identity.user },
       'connected',
@@ -154,6 +182,11 @@ export class Hub {
     this.#domain.tenants.tick(now);
   }
 
+  close(): void {
+    this.#arrivals.close();
+    this.#elsewhere.close();
+  }
+
   drain(plan: Omit<DrainPlan, 'ticketOf'>, random: () => number, after: After, done: () => void): void {
     const ticketOf = (session: Session) => this.#ticketOf(session);
     drainSessions([...this.#sessions.values()], { ...plan, ticketOf }, random, after, done);
@@ -165,6 +198,7 @@ export class Hub {
       for (const other of tenant.users.of(identity.user))
         other.end('replaced', 'a newer connection of the user took over');
     tenant.arrived(identity.user, session);
+    this.#arrivals.arrived(session);
   }
 
   #receive(session: Session, bytes: Uint8Array, isBinary: boolean): void {
@@ -215,7 +249,8 @@ export class Hub {
     this.#renewals.delete(session);
     // A session taken over has a newer connection under the same id.
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
-    this.#resumptions.ended(session.id, session.generation, {
+    const { id, generation, newest } = session;
+    this.#resumptions.ended({ session: id, generation }, newest, {
       ...(session.endedWith ?? { code, reason: '' }),
       at: this.#domain.clock.now(),
     });

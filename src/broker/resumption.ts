@@ -8,7 +8,10 @@ export interface Ending {
 }
 
 interface Former {
+  /** Of the newest connection that is known of. */
   readonly generation: number;
+  /** Of the one that ended here. */
+  readonly endedAs: number;
   readonly ending: Ending;
 }
 
@@ -33,18 +36,28 @@ export class Resumptions {
     return former !== undefined && generation < former.generation;
   }
 
-  ended(session: string, generation: number, ending: Ending): void {
+  /** The session goes on elsewhere: a ticket older than its connection there has been used. */
+  wentOn({ session, generation }: Resumption): void {
+    const former = this.#former.get(session);
+    if (former !== undefined && generation > former.generation)
+      this.#former.set(session, { ...former, generation });
+  }
+
+  /** @param newest generation of the session that is known of */
+  ended({ session, generation }: Resumption, newest: number, ending: Ending): void {
+    // The late close of a socket that hung: what came after it has ended already.
+    if (generation < (this.#former.get(session)?.generation ?? 0)) return;
     // Taken out first, so that the map stands in the order of the endings.
     this.#former.delete(session);
-    this.#former.set(session, { generation, ending });
+    this.#former.set(session, { generation: newest, endedAs: generation, ending });
     if (this.#former.size > FORMER_MAX) this.#dropOldest();
   }
 
-  /** How the session's previous connection ended, if it was here. */
-  take(session: string): Ending | undefined {
+  /** How the connection that the ticket was made for ended, if it was here. */
+  take({ session, generation }: Resumption): Ending | undefined {
     const former = this.#former.get(session);
     this.#former.delete(session);
-    return former?.ending;
+    return former?.endedAs === generation ? former.ending : undefined;
   }
 
   sweep(nowMs: number): void {

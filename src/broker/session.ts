@@ -33,6 +33,10 @@ export class Session implements Owner, Answerable, TenantMember {
   readonly id: string;
   /** Counts the connections of the session, this one included. */
   readonly generation: number;
+  /** The newest connection of the session that is known of, here or elsewhere. */
+  newest: number;
+  /** When it connected, among all that nodes do. */
+  readonly stamp: number;
   readonly connection: Connection;
   /** Milliseconds since 1970. */
   readonly connectedAt: number;
@@ -52,13 +56,15 @@ export class Session implements Owner, Answerable, TenantMember {
   endedWith: { readonly code: number; readonly reason: string } | undefined;
 
   constructor(
-    { session, generation }: Resumption,
+    { session, generation, stamp }: Resumption & { readonly stamp: number },
     connection: Connection,
     identity: Identity,
     domain: Domain,
   ) {
     this.id = session;
     this.generation = generation;
+    this.newest = generation;
+    this.stamp = stamp;
     this.connection = connection;
     this.#domain = domain;
     this.#identity = identity;

@@ -127,6 +127,8 @@ export interface ClusterSettings {
   readonly messageBytes: number;
   /** What this node borrows of tenants' limits is its own for so long. */
   readonly leaseMs: number;
+  /** The longest that a client waits for what other nodes say of its user or room. */
+  readonly askMs: number;
   /** The most by which two nodes' clocks differ. */
   readonly skewMs: number;
 }

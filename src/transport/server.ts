@@ -1,5 +1,4 @@
 import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
-import type { ConnectRefusal } from '../broker/limits/admission.ts';
 import type {
   Connection,
   Defer,
@@ -22,7 +21,7 @@ import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
 import { Networks } from './networks.ts';
-import { type Admitted, Upgrades } from './upgrade.ts';
+import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
 
 export interface TransportParts {
   readonly host: string;
@@ -49,7 +48,10 @@ export type Accept = (connection: Connection, identity: Identity, resumes?: Resu
 export type OpenTicket = (ticket: string) => TicketVerdict;
 
 /** Decides whether there is a place for a verified client. */
-export type Admit = (identity: Identity, resumes?: Resumption) => ConnectRefusal | undefined;
+export type Admit = UpgradeParts['admit'];
+
+/** What has to be asked of other nodes before that; undefined: nothing. */
+export type Inquire = UpgradeParts['inquire'];
 
 const NO_TICKETS: OpenTicket = () => ({
   ok: false,
@@ -72,6 +74,7 @@ export class Transport implements Fanout {
   #accept: Accept | undefined;
   #openTicket = NO_TICKETS;
   #admit: Admit = () => undefined;
+  #inquire: Inquire = () => undefined;
   readonly #networks: Networks;
 
   constructor(parts: TransportParts) {
@@ -92,10 +95,16 @@ export class Transport implements Fanout {
   }
 
   /** The address it listens on, with the real port. Rejects when it cannot be had. */
-  async listen(accept: Accept, openTicket = NO_TICKETS, admit = this.#admit): Promise<string> {
+  async listen(
+    accept: Accept,
+    openTicket = NO_TICKETS,
+    admit = this.#admit,
+    inquire = this.#inquire,
+  ): Promise<string> {
     this.#accept = accept;
     this.#openTicket = openTicket;
     this.#admit = admit;
+    this.#inquire = inquire;
     const { host, port } = this.#parts;
     const real = await this.#listener.listen(host, port);
     return `${host.includes(':') ? `[${host}]` : host}:${real}`;
@@ -138,7 +147,8 @@ export class Transport implements Fanout {
       draining: () => this.#draining,
       networks: this.#networks,
       openTicket: (ticket) => this.#openTicket(ticket),
-      admit: (identity, resumes) => this.#admit(identity, resumes),
+      inquire: (identity, resumes) => this.#inquire(identity, resumes),
+      admit: (identity, resumes, elsewhere) => this.#admit(identity, resumes, elsewhere),
       besideCork: (task) => this.#besideCork(task),
     });
     return {

@@ -1,6 +1,7 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
 import type { ConnectRefusal } from '../broker/limits/admission.ts';
 import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict } from '../broker/ports.ts';
+import type { Inquiry } from '../broker/sessions/elsewhere.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
@@ -23,8 +24,14 @@ export interface UpgradeParts {
   readonly compression: Compression;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
-  /** Whether the tenant has a place; asked in the turn of the upgrade. */
-  readonly admit: (identity: Identity, resumes?: Resumption) => ConnectRefusal | undefined;
+  /** What other nodes have to say first; undefined: nothing. */
+  readonly inquire: (identity: Identity, resumes?: Resumption) => Inquiry | undefined;
+  /** Whether the tenant has a place; asked in the turn of the upgrade, with what came of `inquire`. */
+  readonly admit: (
+    identity: Identity,
+    resumes: Resumption | undefined,
+    elsewhere: number,
+  ) => ConnectRefusal | undefined;
   /** Runs the task while a WebSocket holds the one cork buffer of uWebSockets.js. false: there is no WebSocket. */
   readonly besideCork: (task: () => void) => boolean;
 }
@@ -35,13 +42,13 @@ export interface Admitted extends SocketData {
   readonly resumes: Resumption | undefined;
 }
 
-/** One handshake that waits for a signature check. */
+/** One handshake; `aborted` is set while it waits, for a signature check or for other nodes. */
 interface Waiting {
   readonly response: HttpResponse;
   readonly context: us_socket_context_t;
   readonly handshake: Handshake;
   readonly address: string;
-  done: boolean;
+  aborted: (() => void) | undefined;
 }
 
 /**
@@ -75,14 +82,16 @@ export class Upgrades {
     if (isRefusal(handshake)) return this.#refuse(response, handshake);
     const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
-    const waiting: Waiting = { response, context, handshake, address, done: false };
+    const waiting: Waiting = { response, context, handshake, address, aborted: undefined };
     const { kind, text } = handshake.credential;
-    if (kind === 'ticket') return this.#decide(waiting, this.#parts.openTicket(text));
+    if (kind === 'ticket') return this.#judge(waiting, this.#parts.openTicket(text));
     const known = this.#parts.verifier.known(text);
-    if (known !== undefined) return this.#decide(waiting, known);
-    const { pendingUpgrades } = this.#parts.limits;
-    if (this.#pending < pendingUpgrades) return this.#verify(waiting);
-    this.#refuse(response, REFUSALS.overloaded(`${pendingUpgrades} handshakes are being checked already`));
+    if (known !== undefined) return this.#judge(waiting, known);
+    this.#hold(
+      waiting,
+      () => this.#check(text),
+      (verdict) => this.#judge(waiting, verdict),
+    );
   }
 
   #addressOf(response: HttpResponse, request: HttpRequest): string {
@@ -116,8 +125,12 @@ export class Upgrades {
     return limited('quota_exceeded', reason, { limit, used, retryAfterMs: 5000 });
   }
 
-  #tenantRefusal(identity: Identity, resumes: Resumption | undefined): Refusal | undefined {
-    const refusal = this.#parts.admit(identity, resumes);
+  #tenantRefusal(
+    identity: Identity,
+    resumes: Resumption | undefined,
+    elsewhere: number,
+  ): Refusal | undefined {
+    const refusal = this.#parts.admit(identity, resumes, elsewhere);
     if (refusal === undefined) return undefined;
     const { status, code, reason, limit, used, retryAfterMs } = refusal;
     return status === 403
@@ -125,33 +138,54 @@ export class Upgrades {
       : limited(code, reason, { limit, used, retryAfterMs });
   }
 
-  #verify(waiting: Waiting): void {
-    this.#pending++;
-    const finish = () => {
-      if (waiting.done) return false;
-      waiting.done = true;
+  /** Asks other nodes first, where the tenant's policy needs them. */
+  #judge(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
+    const inquiry = verdict.ok ? this.#parts.inquire(verdict.identity, resumesOf(verdict)) : undefined;
+    if (inquiry === undefined) return this.#decide(waiting, verdict, 0);
+    this.#hold(
+      waiting,
+      () => inquiry.others,
+      (elsewhere) => this.#decide(waiting, verdict, elsewhere),
+      () => inquiry.over(),
+    );
+  }
+
+  /** Exactly one of these comes first: the answer, the time, the client's leaving; `over` follows it. */
+  #hold<T>(waiting: Waiting, ask: () => Promise<T>, then: (answer: T) => void, over = () => {}): void {
+    const { tally, log, limits } = this.#parts;
+    const { response } = waiting;
+    const settle = (how: () => void) => {
+      if (waiting.aborted !== aborted) return;
+      waiting.aborted = undefined;
       this.#pending--;
       clearTimeout(timer);
-      return true;
+      how();
+      over();
     };
-    const timer = setTimeout(() => {
-      if (finish())
-        this.#refuse(waiting.response, REFUSALS.timeout('the token could not be checked in time'));
-    }, this.#parts.limits.upgradeTimeoutMs);
-    waiting.response.onAborted(() => {
-      if (finish()) this.#parts.tally.upgrade('aborted');
-    });
-    this.#check(waiting.handshake.credential.text)
+    const aborted = () => settle(() => tally.upgrade('aborted'));
+    if (this.#pending >= limits.pendingUpgrades) {
+      const reason = `${limits.pendingUpgrades} handshakes are being checked already`;
+      this.#refuse(response, REFUSALS.overloaded(reason));
+      return over();
+    }
+    this.#pending++;
+    const timer = setTimeout(
+      () =>
+        settle(() => this.#refuse(response, REFUSALS.timeout('the handshake could not be checked in time'))),
+      limits.upgradeTimeoutMs,
+    );
+    waiting.aborted = aborted;
+    // Again where it waits a second time: the last one counts.
+    response.onAborted(() => waiting.aborted?.());
+    ask()
       .then(
-        (verdict) => {
-          if (finish()) this.#decide(waiting, verdict);
-        },
+        (answer) => settle(() => then(answer)),
         (error: unknown) => {
-          this.#parts.log.error({ err: error }, 'token check failed');
-          if (finish()) this.#refuse(waiting.response, REFUSALS.internal('the token could not be checked'));
+          log.error({ err: error }, 'token check failed');
+          settle(() => this.#refuse(response, REFUSALS.internal('the token could not be checked')));
         },
       )
-      .catch((error: unknown) => this.#parts.log.error({ err: error }, 'handshake failed'));
+      .catch((error: unknown) => log.error({ err: error }, 'handshake failed'));
   }
 
   /** A verifier that throws is one that rejects: thrown, it would leave a pending timer behind an answered response. */
@@ -159,13 +193,13 @@ export class Upgrades {
     return this.#parts.verifier.verify(token);
   }
 
-  #decide(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
+  #decide(waiting: Waiting, verdict: Verdict | TicketVerdict, elsewhere: number): void {
     if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
     // Again: others may have come, or a drain may have begun, while the token was being checked.
     const { response, handshake, context, address } = waiting;
     const { identity } = verdict;
-    const resumes = 'resumes' in verdict ? verdict.resumes : undefined;
-    const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes);
+    const resumes = resumesOf(verdict);
+    const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes, elsewhere);
     if (full !== undefined) return this.#refuse(response, full);
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address, this.#compressionOf(handshake)),
@@ -192,6 +226,10 @@ export class Upgrades {
     this.#parts.tally.upgrade(refusal.outcome);
     refuse(response, refusal);
   }
+}
+
+function resumesOf(verdict: Extract<Verdict | TicketVerdict, { ok: true }>): Resumption | undefined {
+  return 'resumes' in verdict ? verdict.resumes : undefined;
 }
 
 function verdictRefusal(verdict: Exclude<Verdict, { ok: true }>): Refusal {

@@ -1,4 +1,5 @@
 import { createTickets } from '../../src/auth/tickets.ts';
+import type { Cluster } from '../../src/broker/cluster.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { Policies, type PolicyOverride, UNLIMITED } from '../../src/broker/limits/policy.ts';
 import { Tenants } from '../../src/broker/limits/tenants.ts';
@@ -17,6 +18,7 @@ import type {
 import type { Batching, Limits, RoomPolicy } from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
+import { MemoryCluster } from '../../src/bus/memory/cluster.ts';
 import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
 import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
 import { compilePattern } from '../../src/protocol/room.ts';
@@ -161,6 +163,8 @@ export interface SimOptions {
   readonly verifier?: TokenVerifier;
   readonly log?: Log;
   readonly serverId?: string;
+  /** Absent: there is no other node. */
+  readonly cluster?: Cluster;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -201,6 +205,8 @@ export class SimNode {
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history, batchMs },
       ],
       bus: this.bus,
+      cluster: options.cluster ?? alone(this.#serverId, clock),
+      askMs: 500,
       cursors: options.cursors ?? new MemoryCursors(limits.cursors),
       fanout: this.#fanout(),
       verifier: options.verifier ?? NO_TOKENS,
@@ -294,6 +300,25 @@ export class SimNode {
       publishExcept: (skip, topic, data) => send(topic, data, skip),
     };
   }
+}
+
+function alone(node: string, clock: Clock): Cluster {
+  return new MemoryCluster({
+    node,
+    incarnation: node,
+    status: () => ({ connections: 0, acceptsPerSecond: 0, loopLagMs: 0, draining: false }),
+    settings: {
+      heartbeatMs: 2000,
+      missed: 3,
+      messageBytes: 262_144,
+      leaseMs: 10_000,
+      askMs: 500,
+      skewMs: 1000,
+    },
+    limits: { entries: 1000, bytes: 1_048_576, valueBytes: 65_536 },
+    clock,
+    log: QUIET,
+  });
 }
 
 const NO_TOKENS: TokenVerifier = {

@@ -16,31 +16,35 @@ export interface ConnectRefusal {
 /** A place becomes free when somebody goes: nobody knows when, but asking more often than this is no use. */
 const RETRY_MS = 5000;
 
-/** @param replaced connections of this session that the new one ends */
+/**
+ * @param replaced connections of this session that the new one ends
+ * @param elsewhere connections of the user on other nodes, where the policy makes them matter
+ */
 export function admitConnection(
   tenant: Tenant,
   { user }: Pick<Identity, 'user'>,
   replaced: number,
+  elsewhere: number,
 ): ConnectRefusal | undefined {
   const { enabled, connectionsPerUser, onDuplicate } = tenant.policy;
   if (!enabled)
     return { by: 'tenant_disabled', status: 403, code: 'tenant_disabled', reason: 'the tenant is disabled' };
   const { connections } = tenant.share;
   const here = tenant.users.count(user) - replaced;
-  if (onDuplicate === 'reject' && here > 0)
-    return refused('duplicate_session', 'the user is connected already', 1, here);
+  if (onDuplicate === 'reject' && here + elsewhere > 0)
+    return refused('duplicate_session', 'the user is connected already', 1, here + elsewhere);
   const makesPlace = onDuplicate === 'replace' ? here : 0;
   const used = tenant.connections - replaced - makesPlace;
   if (connections > 0 && used >= connections) {
     tenant.short = true;
     return refused('tenant_connections', `the tenant may have ${connections} connections`, connections, used);
   }
-  if (connectionsPerUser > 0 && here - makesPlace >= connectionsPerUser)
+  if (connectionsPerUser > 0 && here - makesPlace + elsewhere >= connectionsPerUser)
     return refused(
       'user_connections',
       `a user may have ${connectionsPerUser} connections`,
       connectionsPerUser,
-      here,
+      here + elsewhere,
     );
   return undefined;
 }

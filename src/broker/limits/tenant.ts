@@ -49,6 +49,7 @@ export function shareOf(policy: TenantPolicy, rates: boolean): Share {
 
 /** A session, as far as its tenant's limits matter. */
 export interface TenantMember {
+  readonly id: string;
   /** The policy is another one: the session has to fit into it, or end. */
   policyChanged(): void;
   end(why: CloseReason, detail?: string): void;

@@ -11,7 +11,7 @@ import { MemoryCluster } from '../../../src/bus/memory/cluster.ts';
 import { QUIET } from '../../support/sim.ts';
 
 const TIMES = { leaseMs: 10_000, skewMs: 1000 };
-const MEMBER: TenantMember = { policyChanged: () => {}, end: () => {} };
+const MEMBER: TenantMember = { id: 'm', policyChanged: () => {}, end: () => {} };
 
 class Clock {
   time = Date.UTC(2030, 0, 1);
@@ -43,7 +43,7 @@ class Node {
 
   connect(): boolean {
     const user = `u${this.connections}`;
-    if (admitConnection(this.tenant, { user }, 0) !== undefined) return false;
+    if (admitConnection(this.tenant, { user }, 0, 0) !== undefined) return false;
     this.tenant.arrived(user, MEMBER);
     this.connections++;
     return true;
@@ -56,7 +56,14 @@ async function cluster(count: number, policy: PolicyOverride) {
     node: 'a',
     incarnation: '1',
     status: () => ({ connections: 0, acceptsPerSecond: 0, loopLagMs: 0, draining: false }),
-    settings: { heartbeatMs: 2000, missed: 3, messageBytes: 65_536, leaseMs: 10_000, skewMs: 1000 },
+    settings: {
+      heartbeatMs: 2000,
+      missed: 3,
+      messageBytes: 65_536,
+      leaseMs: 10_000,
+      askMs: 500,
+      skewMs: 1000,
+    },
     limits: { entries: 1000, bytes: 1_000_000, valueBytes: 65_536 },
     clock,
     log: QUIET,

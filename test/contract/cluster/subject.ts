@@ -28,6 +28,7 @@ export const SETTINGS: ClusterSettings = {
   missed: 3,
   messageBytes: 4096,
   leaseMs: 10_000,
+  askMs: 500,
   skewMs: 1000,
 };
 export const STATE: StateLimits = { entries: 10, bytes: 65_536, valueBytes: 1024 };
