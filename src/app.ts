@@ -4,12 +4,13 @@ import { type Api, createApi } from './api/api.ts';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { sendAway } from './app/away.ts';
 import { createBus } from './app/bus.ts';
+import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { clock, nowMs } from './app/time.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { dryRun } from './broker/access/dry-run.ts';
-import { NodeAdmin } from './broker/admin/node.ts';
+import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus } from './broker/ports.ts';
@@ -78,29 +79,29 @@ class Node implements App {
     this.#verifier = verifier;
     this.#bus = bus;
     this.#cluster = cluster;
-    this.#transport = createTransport(config, log, tally, verifier, web);
+    const exclusions = createExclusions(config, log, cluster);
+    // For refreshes and the APIs; handshakes ask for themselves, since they answer and count it in their own way.
+    const guarded = exclusions.guard(verifier);
+    this.#transport = createTransport(config, log, tally, verifier, exclusions, web);
     this.#limits = createLimits(config, log, cluster);
-    const stores = { bus, cursors, cluster, tenants: this.#limits.tenants };
-    this.#hub = createHub(config, this.#levels, serverId, tally, verifier, stores, this.#transport);
+    const stores = { bus, cursors, cluster, tenants: this.#limits.tenants, exclusions };
+    this.#hub = createHub(config, this.#levels, serverId, tally, guarded, stores, this.#transport);
     const { view } = this.#hub;
     const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
     this.#api = createApi({
       cluster,
       backend: view.backend,
       policies: view.policies,
-      explain: (question) => dryRun({ verifier, policies: view.policies, ...known }, question),
+      explain: (question) => dryRun({ verifier: guarded, policies: view.policies, ...known }, question),
       parsePolicy,
-      verifier,
+      exclusions,
+      verifier: guarded,
       adminToken: config.admin.token,
       limits: config.api,
       log,
       nowMs,
     });
-    this.#nodeAdmin = new NodeAdmin(cluster, view, {
-      drain: (reason) => this.#beginDrain(reason),
-      setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
-      diagnostics: () => this.#diagnostics(),
-    });
+    this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
     const { version } = config.node;
     this.#metrics = createMetrics({ tally, bus, cluster, api: this.#api, version });
     this.#admin = createAdmin({
@@ -151,6 +152,14 @@ class Node implements App {
     await Promise.all([this.#admin.close(), this.#bus.close()]);
     this.#metrics.close();
     this.#lag.close();
+  }
+
+  #operations(): NodeOperations {
+    return {
+      drain: (reason) => this.#beginDrain(reason),
+      setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
+      diagnostics: () => this.#diagnostics(),
+    };
   }
 
   #beginDrain(reason: string): boolean {

@@ -1,21 +1,25 @@
 /** The server API and the admin API, as the two listeners serve them. */
 import type { Backend } from '../broker/admin/backend.ts';
 import type { Cluster } from '../broker/cluster.ts';
+import type { Exclusions } from '../broker/exclusion/exclusions.ts';
 import { Buckets } from '../broker/limits/buckets.ts';
 import type { Policies } from '../broker/limits/policy.ts';
 import type { ParsePolicy } from '../broker/limits/shared.ts';
 import type { Log, TokenVerifier } from '../broker/ports.ts';
 import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
+import { banning } from './admin/bans.ts';
 import { diagnosis } from './admin/diagnosis.ts';
 import { type Explain, explaining } from './admin/explain.ts';
 import { overview } from './admin/overview.ts';
+import { revoking } from './admin/revoke.ts';
 import { tenants } from './admin/tenants.ts';
 import { Callers } from './http/callers.ts';
 import type { Route } from './http/route.ts';
 import { Router } from './http/router.ts';
 import { publishing } from './server/publishing.ts';
 import { rooms } from './server/rooms.ts';
+import { tokens } from './server/tokens.ts';
 
 export interface ApiLimits {
   readonly bodyBytes: number;
@@ -30,6 +34,7 @@ export interface RouteParts {
   readonly backend: Backend;
   readonly policies: Policies;
   readonly parsePolicy: ParsePolicy;
+  readonly exclusions: Exclusions;
   readonly explain: Explain;
   readonly limits: ApiLimits;
 }
@@ -44,15 +49,18 @@ export interface ApiParts extends RouteParts {
 
 /** All calls, for the routers and for the description of them. */
 export function routesOf(parts: RouteParts): Route[] {
-  const { cluster, backend, policies, parsePolicy, explain, limits } = parts;
+  const { cluster, backend, policies, parsePolicy, explain, exclusions, limits } = parts;
   return [
     ...overview(cluster),
     ...actions(cluster),
     ...explaining(explain),
+    ...revoking(exclusions),
+    ...banning(exclusions),
     ...tenants(cluster, policies, parsePolicy),
     ...diagnosis(cluster),
     ...publishing(cluster, backend, limits.broadcastTargets),
     ...rooms(cluster, backend),
+    ...tokens(exclusions),
   ];
 }
 

@@ -9,5 +9,5 @@ export function describedApi(version: string): object {
 
 export function describedRoutes(): Route[] {
   const limits = { bodyBytes: 1024 * 1024, broadcastTargets: 1000, failuresPerMinute: 60 };
-  return routesOf({ limits } as RouteParts);
+  return routesOf({ limits, exclusions: {} } as RouteParts);
 }

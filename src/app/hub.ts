@@ -2,6 +2,7 @@ import { hkdfSync, randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { createTickets } from '../auth/tickets.ts';
 import type { Cluster } from '../broker/cluster.ts';
+import type { Exclusions } from '../broker/exclusion/exclusions.ts';
 import { Hub } from '../broker/hub.ts';
 import type { Tenants } from '../broker/limits/tenants.ts';
 import type { Log, TokenVerifier } from '../broker/ports.ts';
@@ -18,6 +19,7 @@ export function createTransport(
   log: Logger,
   tally: Tally,
   verifier: TokenVerifier,
+  exclusions: Exclusions,
   web: WebHandler,
 ): Transport {
   return new Transport({
@@ -31,6 +33,8 @@ export function createTransport(
     idleSeconds: config.heartbeat.idleSeconds,
     compression: config.compression,
     limits: config.limits,
+    excluded: (...client) => exclusions.find(...client),
+    tarpit: { holdMs: config.abuse.tarpitMs, max: config.abuse.tarpitMax },
     verifier,
     tally,
     log,
@@ -46,7 +50,11 @@ export function createHub(
   serverId: string,
   tally: Tally,
   verifier: TokenVerifier,
-  stores: Stores & { readonly tenants: Tenants; readonly cluster: Cluster },
+  stores: Stores & {
+    readonly tenants: Tenants;
+    readonly cluster: Cluster;
+    readonly exclusions: Exclusions;
+  },
   transport: Transport,
 ): Hub {
   const node: NodeIdentity = { ...config.node, serverId };

@@ -29,7 +29,7 @@ export interface ClaimsPolicy {
 /** A step of the judgement: what it adds to the identity, or why not. */
 type Step = (claims: Claims, policy: ClaimsPolicy) => Partial<Identity> | string;
 
-const STEPS: readonly Step[] = [user, tenant, expiry, rooms, info, scope, tokenId];
+const STEPS: readonly Step[] = [user, tenant, expiry, issue, rooms, info, scope, tokenId];
 
 export function judgeClaims(claims: Claims, policy: ClaimsPolicy): ClaimsVerdict {
   const identity: Record<string, unknown> = {};
@@ -59,6 +59,13 @@ function expiry({ exp }: Claims, { requireExp }: ClaimsPolicy): Partial<Identity
   if (exp === undefined) return requireExp ? 'the token has no exp' : {};
   // 1e999 is a number to JSON and would never come.
   return typeof exp === 'number' && Number.isFinite(exp) ? { exp } : 'exp is not a number of seconds';
+}
+
+function issue({ iat }: Claims): Partial<Identity> | string {
+  if (iat === undefined) return {};
+  return typeof iat === 'number' && Number.isFinite(iat)
+    ? { issuedAt: iat }
+    : 'iat is not a number of seconds';
 }
 
 function rooms(

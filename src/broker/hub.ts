@@ -9,6 +9,8 @@ import type { Cluster } from './cluster.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
+import type { Exclusions } from './exclusion/exclusions.ts';
+import { Sweep } from './exclusion/sweep.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
 import type { After, Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
@@ -26,6 +28,7 @@ export interface HubParts extends DomainParts {
   /** The longest that a handshake waits for other nodes. */
   readonly askMs: number;
   readonly tickets: Tickets;
+  readonly exclusions: Exclusions;
   /** A new id that nobody can guess. */
   readonly newId: () => string;
 }
@@ -50,6 +53,7 @@ export class Hub {
   readonly #domain: Domain;
   readonly #backend: Backend;
   readonly #tickets: Tickets;
+  readonly #exclusions: Exclusions;
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
@@ -65,6 +69,7 @@ export class Hub {
     this.#domain = buildDomain(parts, this.#sessions);
     this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
+    this.#exclusions = parts.exclusions;
     const { defer, ticks } = parts;
     const handle = (session: Session, frame: Inbound) => this.#handle(session, frame);
     this.#admission = new Admission({ domain: this.#domain, defer, ticks, handle });
@@ -73,6 +78,13 @@ export class Hub {
       const tenant = tenants.known(name);
       if (tenant !== undefined) reconsider(tenant, defer);
     });
+    const sweep = new Sweep({
+      ...parts,
+      sessions: this.#sessions,
+      excluded: ({ identity, connection, id }: Session) =>
+        this.#exclusions.of(identity, connection.address, id),
+    });
+    parts.exclusions.watch(() => sweep.changed());
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
     this.#stamps = new Stamps(parts.clock);
@@ -156,6 +168,7 @@ export class Hub {
     const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
     this.#arrived(session);
+    this.#exclusions.abuse.connected(identity, connection.address);
     this.#domain.tally.connections = this.#sessions.size;
     this.#schedule(session);
     session.send(this.#serverInfo(session, resumes && this.#resumptions.take(resumes)));
@@ -256,6 +269,7 @@ export class Hub {
     });
     this.#domain.tally.connections = this.#sessions.size;
     this.#domain.tally.close(closedBy(code));
+    this.#exclusions.abuse.closed(session.identity, session.connection.address, code);
     const { tenant, user } = session.identity;
     this.#domain.log.debug({ session: session.id, tenant, user, code }, 'closed');
   }

@@ -191,6 +191,8 @@ export interface Identity {
   readonly tenant: string;
   /** Seconds since 1970; absent only where the config allows tokens without it. */
   readonly exp?: number;
+  /** Seconds since 1970. Absent: the credential does not say, and counts as older than any revocation. */
+  readonly issuedAt?: number;
   /** Access by room pattern: the `rooms` claim, or the configured default. */
   readonly rooms: readonly RoomGrant[];
   readonly info?: Readonly<Record<string, unknown>>;

@@ -118,6 +118,25 @@ export interface AddressLimits {
   readonly entries: number;
 }
 
+/** When the broker bans by itself, and how those who are banned are answered. */
+export interface AbuseSettings {
+  readonly windowMs: number;
+  /** Connects of one user, and of one address, within the window, before they are banned. 0: never. */
+  readonly userConnects: number;
+  readonly addressConnects: number;
+  /** Connections of one user or address that were closed for what they sent. 0: never banned. */
+  readonly offences: number;
+  readonly banMs: number;
+  /** Automatic bans at once, on all nodes. */
+  readonly bansMax: number;
+  /** Users, and addresses, counted at once. */
+  readonly entries: number;
+  /** How long a refused handshake of somebody banned is left waiting for its answer. 0: not at all. */
+  readonly tarpitMs: number;
+  /** Handshakes left waiting at once; more are answered at once. */
+  readonly tarpitMax: number;
+}
+
 /** What nodes tell one another. */
 export interface ClusterSettings {
   readonly heartbeatMs: number;

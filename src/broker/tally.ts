@@ -93,6 +93,9 @@ export class Tally {
   /** Sessions whose backlog the rolling sweep has looked at, and the time that took. */
   slowLooks = 0;
   slowLookMs = 0;
+  /** Handshakes of the banned that wait for their answers, and all that ever did. */
+  tarpitHeld = 0;
+  tarpitted = 0;
   readonly slow = new Map<SlowOutcome, number>();
   readonly upgrades = new Map<UpgradeOutcome, number>();
   readonly closes = new Map<ClosedBy, number>();

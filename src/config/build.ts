@@ -28,6 +28,8 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     trustedProxies,
     rooms: settings.rooms.map(roomPolicy),
     limits: buildLimits(settings, around),
+    revocation: settings.revocation,
+    abuse: settings.abuse,
     tenants: buildTenants(settings.tenants),
     delivery: settings.delivery,
     compression: settings.compression,

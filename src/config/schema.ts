@@ -12,6 +12,7 @@ import {
   count,
   duration,
   flag,
+  leaf,
   pattern,
   seconds,
   secretText,
@@ -26,6 +27,10 @@ import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;
+
+/** docs/transport.md, rule 21: uWebSockets.js takes the header from anybody, at any time. */
+const NO_PROXY_PROTOCOL =
+  'off: a client could send a PROXY header of its own and choose its address; use an HTTP proxy and trustedProxies';
 
 const history = z.strictObject({
   count: count(1, 1_000_000).prefault(200),
@@ -99,6 +104,18 @@ const limits = z.strictObject({
   address: addresses.prefault({}),
 });
 
+const abuse = z.strictObject({
+  windowMs: duration(1000, HOUR_MS).prefault('1m'),
+  userConnects: count(0, 1_000_000).prefault(0),
+  addressConnects: count(0, 1_000_000).prefault(0),
+  offences: count(0, 1_000_000).prefault(50),
+  banMs: duration(1000, 30 * 24 * HOUR_MS).prefault('10m'),
+  bansMax: count(1, 1_000_000).prefault(10_000),
+  entries: count(16, 10_000_000).prefault(100_000),
+  tarpitMs: duration(0, 60_000).prefault('0ms'),
+  tarpitMax: count(1, 1_000_000).prefault(1000),
+});
+
 const delivery = z.strictObject({
   batchMs: duration(0, 1000).prefault('0ms'),
   batchEvents: count(1, 10_000).prefault(64),
@@ -135,8 +152,15 @@ export const settingsSchema = z.strictObject({
     .optional(),
   missingOrigin: choice(['allow', 'deny']).prefault('allow'),
   trustedProxies: count(0, 16).prefault(0),
+  proxyProtocol: leaf(NO_PROXY_PROTOCOL, (value) =>
+    value === 'off' || value === false ? 'off' : undefined,
+  ).prefault('off'),
   rooms: z.array(room).min(1).prefault(DEFAULT_ROOMS),
   limits: limits.prefault({}),
+  revocation: z
+    .strictObject({ tokenLifeMs: duration(60_000, 3660 * 24 * HOUR_MS).prefault('30d') })
+    .prefault({}),
+  abuse: abuse.prefault({}),
   tenants: tenantsSchema.prefault({}),
   delivery: delivery.prefault({}),
   compression: compression.prefault({}),

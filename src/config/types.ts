@@ -1,6 +1,7 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { VerifierOptions } from '../auth/verifier.ts';
 import type {
+  AbuseSettings,
   Batching,
   ClusterSettings,
   Limits,
@@ -35,6 +36,9 @@ export interface Config {
   readonly trustedProxies: number;
   readonly rooms: readonly RoomPolicy[];
   readonly limits: Limits;
+  /** tokenLifeMs: the longest life of a token; what revokes it is forgotten so long after. */
+  readonly revocation: { readonly tokenLifeMs: number };
+  readonly abuse: AbuseSettings;
   readonly tenants: TenantsConfig;
   readonly delivery: Batching;
   readonly compression: {

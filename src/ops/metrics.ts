@@ -102,6 +102,8 @@ function describeConnections(instruments: Instruments, tally: Tally): void {
   instruments.counters('upgrades_total', 'Handshakes by what became of them.', 'outcome', () =>
     overClosedSet(UPGRADE_OUTCOMES, tally.upgrades),
   );
+  instruments.gauge('tarpit_held', 'Refused handshakes that wait for their answer.', () => tally.tarpitHeld);
+  instruments.counter('tarpitted_total', 'Refused handshakes that had to wait.', () => tally.tarpitted);
   instruments.counters(
     'closes_total',
     'Connections closed, by reason: a close code of chat.v1, or how the socket ended.',

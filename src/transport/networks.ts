@@ -1,6 +1,6 @@
+import { networkOf } from '../broker/exclusion/network.ts';
 import { Buckets } from '../broker/limits/buckets.ts';
 import type { AddressLimits } from '../broker/settings.ts';
-import { networkOf } from './address.ts';
 
 /** Buckets looked at per handshake, to forget the idle ones: more than a handshake can add. */
 const SWEEP = 2;

@@ -21,6 +21,7 @@ import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
 import { Networks } from './networks.ts';
+import type { TarpitSettings } from './tarpit.ts';
 import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
 
 export interface TransportParts {
@@ -32,6 +33,8 @@ export interface TransportParts {
   /** Absent: off. */
   readonly compression?: CompressionSettings;
   readonly limits: Limits;
+  readonly excluded: UpgradeParts['excluded'];
+  readonly tarpit: TarpitSettings;
   readonly verifier: TokenVerifier;
   readonly tally: Tally;
   readonly log: Log;

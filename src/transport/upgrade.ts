@@ -10,6 +10,7 @@ import { type SocketData, UwsConnection } from './connection.ts';
 import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
 import type { Networks } from './networks.ts';
 import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
+import { Tarpit, type TarpitSettings } from './tarpit.ts';
 
 export interface UpgradeParts {
   readonly policy: HandshakePolicy;
@@ -24,6 +25,9 @@ export interface UpgradeParts {
   readonly compression: Compression;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
+  /** Whether the address, and then the client, is kept out whatever place there is; `session`: of a resume. */
+  readonly excluded: (address: string, identity?: Identity, session?: string) => ConnectRefusal | undefined;
+  readonly tarpit: TarpitSettings;
   /** What other nodes have to say first; undefined: nothing. */
   readonly inquire: (identity: Identity, resumes?: Resumption) => Inquiry | undefined;
   /** Whether the tenant has a place; asked in the turn of the upgrade, with what came of `inquire`. */
@@ -58,10 +62,12 @@ interface Waiting {
  */
 export class Upgrades {
   readonly #parts: UpgradeParts;
+  readonly #tarpit: Tarpit;
   #pending = 0;
 
   constructor(parts: UpgradeParts) {
     this.#parts = parts;
+    this.#tarpit = new Tarpit(parts.tarpit, parts.tally, parts.log);
   }
 
   handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
@@ -76,6 +82,8 @@ export class Upgrades {
 
   #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
     const address = this.#addressOf(response, request);
+    const excluded = this.#parts.excluded(address);
+    if (excluded !== undefined) return this.#turnAway(response, excluded);
     const hasty = this.#attemptRefusal(address);
     if (hasty !== undefined) return this.#refuse(response, hasty);
     const handshake = readHandshake(request, this.#parts.policy);
@@ -132,15 +140,16 @@ export class Upgrades {
   ): Refusal | undefined {
     const refusal = this.#parts.admit(identity, resumes, elsewhere);
     if (refusal === undefined) return undefined;
-    const { status, code, reason, limit, used, retryAfterMs } = refusal;
-    return status === 403
-      ? REFUSALS.tenantDisabled(reason)
-      : limited(code, reason, { limit, used, retryAfterMs });
+    return connectRefusal(refusal);
   }
 
   /** Asks other nodes first, where the tenant's policy needs them. */
   #judge(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
-    const inquiry = verdict.ok ? this.#parts.inquire(verdict.identity, resumesOf(verdict)) : undefined;
+    // Who is kept out must not keep other nodes busy.
+    const inquiry =
+      verdict.ok && this.#excluded(waiting, verdict) === undefined
+        ? this.#parts.inquire(verdict.identity, resumesOf(verdict))
+        : undefined;
     if (inquiry === undefined) return this.#decide(waiting, verdict, 0);
     this.#hold(
       waiting,
@@ -198,6 +207,8 @@ export class Upgrades {
     // Again: others may have come, or a drain may have begun, while the token was being checked.
     const { response, handshake, context, address } = waiting;
     const { identity } = verdict;
+    const excluded = this.#excluded(waiting, verdict);
+    if (excluded !== undefined) return this.#turnAway(response, excluded);
     const resumes = resumesOf(verdict);
     const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes, elsewhere);
     if (full !== undefined) return this.#refuse(response, full);
@@ -222,14 +233,33 @@ export class Upgrades {
     return compression.enabled && extensions.includes('permessage-deflate') ? compression : undefined;
   }
 
+  #excluded({ address }: Waiting, verdict: Admissible): ConnectRefusal | undefined {
+    return this.#parts.excluded(address, verdict.identity, resumesOf(verdict)?.session);
+  }
+
+  /** Who is banned may have to wait for the answer. */
+  #turnAway(response: HttpResponse, refused: ConnectRefusal): void {
+    this.#parts.tally.refused(refused.by);
+    const answer = () => this.#refuse(response, connectRefusal(refused));
+    if (refused.by === 'revoked' || !this.#tarpit.hold(response, answer)) answer();
+  }
+
   #refuse(response: HttpResponse, refusal: Refusal): void {
     this.#parts.tally.upgrade(refusal.outcome);
     refuse(response, refusal);
   }
 }
 
-function resumesOf(verdict: Extract<Verdict | TicketVerdict, { ok: true }>): Resumption | undefined {
+type Admissible = Extract<Verdict | TicketVerdict, { ok: true }>;
+
+function resumesOf(verdict: Admissible): Resumption | undefined {
   return 'resumes' in verdict ? verdict.resumes : undefined;
+}
+
+function connectRefusal({ status, code, reason, limit, used, retryAfterMs }: ConnectRefusal): Refusal {
+  if (status === 401) return REFUSALS.unauthorized(reason);
+  if (status === 429) return limited(code, reason, { limit, used, retryAfterMs });
+  return code === 'tenant_disabled' ? REFUSALS.tenantDisabled(reason) : REFUSALS.forbidden(reason);
 }
 
 function verdictRefusal(verdict: Exclude<Verdict, { ok: true }>): Refusal {

@@ -49,6 +49,7 @@ test('everything that a token may say', () => {
     info: { name: 'Al', tags: [1, null] },
     scope: 'api',
     tokenId: 'x-1',
+    issuedAt: 1,
   });
 });
 
@@ -126,6 +127,12 @@ test('info: an object of up to 1 KB of JSON', () => {
 test('scope and jti are texts', () => {
   for (const scope of [['api'], 1, null, 'x'.repeat(257)]) assert.match(reason({ scope }), /scope/);
   for (const jti of ['', 1, null, 'x'.repeat(129)]) assert.match(reason({ jti }), /jti/);
+});
+
+test('iat is a number of seconds, or absent', () => {
+  assert.equal(identity({}).issuedAt, undefined);
+  for (const iat of ['1', null, true, Number.POSITIVE_INFINITY, Number.NaN])
+    assert.match(reason({ iat }), /iat/, String(iat));
 });
 
 test('what many sessions share cannot be changed', () => {

@@ -19,7 +19,13 @@ test('a token minted with a private key is taken by its public half', async () =
       const minted = await mintToken(signer, { sub: 'bob', tenant: 't' }, { now: NOW_MS, ttlSeconds: 30 });
       const verdict = await verifier.verify(minted);
       assert.ok(verdict.ok, JSON.stringify(verdict));
-      assert.deepEqual(verdict.identity, { user: 'bob', tenant: 't', exp: NOW + 30, rooms: [] });
+      assert.deepEqual(verdict.identity, {
+        user: 'bob',
+        tenant: 't',
+        exp: NOW + 30,
+        issuedAt: NOW,
+        rooms: [],
+      });
     }
   }
 });
@@ -41,6 +47,7 @@ test('development mode: a key for the run, tokens for a day and everything', asy
     user: 'you',
     tenant: 'default',
     exp: NOW + 86_400,
+    issuedAt: NOW,
     rooms: [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }],
   });
   const other = developmentKey(randomBytes(32), () => clock.now());

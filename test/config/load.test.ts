@@ -251,6 +251,7 @@ test('settings are checked against one another', () => {
     ['limits: { historyPageBytes: 8MiB }', 'limits.historyPageBytes'],
     ['reconnect: { minMs: 30s }', 'reconnect.minMs'],
     ['drain: { windowMs: 25s }', 'drain.windowMs'],
+    ['proxyProtocol: v2', 'proxyProtocol'],
     ['rooms: []', 'rooms'],
     ['rooms: [{ match: "**" }, { match: "a" }]', 'rooms[1].match'],
     ['rooms: [{ match: "a" }, { match: "a" }]', 'rooms[1].match'],
@@ -266,6 +267,12 @@ test('settings are checked against one another', () => {
     ['node: { serverId: "a b" }', 'node.serverId'],
   ];
   for (const [text, key] of cases) assert.deepEqual(keysOf({ text }), [key], text);
+});
+
+test('the PROXY protocol is refused with what to use instead', () => {
+  const [problem] = problems({ text: 'proxyProtocol: v2' });
+  assert.match(problem?.expected ?? '', /its address; use an HTTP proxy and trustedProxies/);
+  good({ text: 'proxyProtocol: off' });
 });
 
 test('connections leave 1,000 descriptors to the rest', () => {

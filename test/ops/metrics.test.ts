@@ -54,6 +54,8 @@ test('every plain count of the tally is exposed with its value', async () => {
     catchUps: 'catch_ups',
     catchUpBytes: 'catch_up_bytes_total',
     slowLooks: 'slow_looks_total',
+    tarpitHeld: 'tarpit_held',
+    tarpitted: 'tarpitted_total',
     compressed: 'compressed_total',
     compressedBytes: 'compressed_bytes_total',
     uncompressed: 'uncompressed_total',

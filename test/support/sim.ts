@@ -1,5 +1,6 @@
 import { createTickets } from '../../src/auth/tickets.ts';
 import type { Cluster } from '../../src/broker/cluster.ts';
+import type { Exclusions } from '../../src/broker/exclusion/exclusions.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { Policies, type PolicyOverride, UNLIMITED } from '../../src/broker/limits/policy.ts';
 import { Tenants } from '../../src/broker/limits/tenants.ts';
@@ -15,13 +16,14 @@ import type {
   Resumption,
   TokenVerifier,
 } from '../../src/broker/ports.ts';
-import type { Batching, Limits, RoomPolicy } from '../../src/broker/settings.ts';
+import type { AbuseSettings, Batching, Limits, RoomPolicy } from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import { MemoryCluster } from '../../src/bus/memory/cluster.ts';
 import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
 import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
 import { compilePattern } from '../../src/protocol/room.ts';
+import { exclusionsOf, memoryCluster } from './exclusions.ts';
 
 export const LIMITS: Limits = {
   rates: true,
@@ -165,6 +167,7 @@ export interface SimOptions {
   readonly serverId?: string;
   /** Absent: there is no other node. */
   readonly cluster?: Cluster;
+  readonly abuse?: Partial<AbuseSettings>;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -174,6 +177,9 @@ export class SimNode {
   readonly tally = new Tally();
   readonly sockets = new Set<SimPort>();
   readonly bus: Bus;
+  /** To be started before anything can be revoked or banned. */
+  readonly stores: MemoryCluster;
+  readonly exclusions: Exclusions;
   readonly hub: Hub;
   #deferred: (() => void)[] = [];
   #timers: { readonly at: number; readonly task: () => void }[] = [];
@@ -190,6 +196,8 @@ export class SimNode {
     this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
     const history = options.history ?? { count: 200, bytes: 4_194_304, ageMs: 600_000 };
     const batchMs = options.roomBatchMs ?? 0;
+    this.stores = memoryCluster(clock, QUIET);
+    this.exclusions = exclusionsOf(this.stores, clock, QUIET, options.abuse);
     this.hub = new Hub({
       node: {
         serverId: this.#serverId,
@@ -217,6 +225,7 @@ export class SimNode {
       after: (ms, task) => void this.#timers.push({ at: clock.now() + ms, task }),
       tally: this.tally,
       log: options.log ?? QUIET,
+      exclusions: this.exclusions,
       tickets: createTickets({ secrets: [new Uint8Array(32)], ttlSeconds: 180 }, clock),
       newId: () => `${this.#serverId}-${++this.#ids}`,
     });

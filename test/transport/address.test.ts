@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressOf, clientAddress, networkOf } from '../../src/transport/address.ts';
-import { RawSocket } from '../support/raw-socket.ts';
+import { networkOf } from '../../src/broker/exclusion/network.ts';
+import { addressOf, clientAddress } from '../../src/transport/address.ts';
+import { handshakeText, RawSocket } from '../support/raw-socket.ts';
 import { startTransport } from './support/parts.ts';
 import { pause } from './support/spawn.ts';
 
@@ -28,6 +29,9 @@ test('behind hops proxies the entry so many from the right counts; what a client
   assert.equal(clientAddress('10.0.0.1', '', 1), '10.0.0.1');
   assert.equal(clientAddress('10.0.0.1', ' , ', 2), '10.0.0.1');
   assert.equal(clientAddress('10.0.0.1', '2001:db8::1', 1), '2001:db8::1');
+  // Some proxies write the port.
+  assert.equal(clientAddress('10.0.0.1', '1.2.3.4:5678', 1), '1.2.3.4');
+  assert.equal(clientAddress('10.0.0.1', '[2001:db8::1]:443', 1), '2001:db8::1');
 });
 
 test('fewer entries than proxies: the leftmost, which the outermost of those passed has written', () => {
@@ -51,6 +55,18 @@ test('the address of a connection, by the listener and by the header', async (t)
   assert.equal(await addressAt(proxied, '6.6.6.6, 1.2.3.4'), '1.2.3.4');
   // A proxy may add a line of its own below the one that the client sent, instead of an entry.
   assert.equal(await addressAt(proxied, ['6.6.6.6', '1.2.3.4']), '1.2.3.4');
+});
+
+test('C1.12 a PROXY header is nobody’s word for the address', async (t) => {
+  const node = await startTransport();
+  t.after(() => node.transport.close());
+  const client = await RawSocket.open(node.port);
+  t.after(() => client.destroy());
+  // Version 2, from 6.6.6.6 to 127.0.0.1 over TCP.
+  const header = Buffer.from('0d0a0d0a000d0a515549540a2111000c060606067f00000100500051', 'hex');
+  client.send(Buffer.concat([header, Buffer.from(handshakeText())]));
+  assert.equal((await client.answer()).status, 101);
+  assert.equal(node.guest().connection.address, '127.0.0.1');
 });
 
 test('limits count IPv4 as it is, IPv6 by 64 bits, however it is written, and this machine not at all', () => {

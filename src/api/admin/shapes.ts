@@ -12,3 +12,9 @@ export const limit = (most: number, otherwise: number) =>
 
 /** Nodes that did not answer in time; the rest of the answer is without them. */
 export const missing = z.array(z.string());
+
+/** Exactly one of the names has a value. */
+export function namesOne<K extends string>(names: readonly K[]) {
+  return (body: { readonly [N in K]?: unknown }) =>
+    names.filter((name) => body[name] !== undefined).length === 1;
+}

@@ -5,8 +5,8 @@ import type { Tenant } from './tenant.ts';
 
 export interface ConnectRefusal {
   readonly by: RefusalReason;
-  readonly status: 403 | 429;
-  readonly code: 'tenant_disabled' | 'quota_exceeded' | 'duplicate_session';
+  readonly status: 401 | 403 | 429;
+  readonly code: 'unauthorized' | 'forbidden' | 'tenant_disabled' | 'quota_exceeded' | 'duplicate_session';
   readonly reason: string;
   readonly limit?: number;
   readonly used?: number;

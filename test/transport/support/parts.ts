@@ -143,6 +143,8 @@ export function buildTransport({ limits, ...parts }: Overrides = {}): BuiltTrans
     port: 0,
     policy: { origins: undefined, missingOrigin: 'allow', allowQueryToken: false },
     proxyHops: 0,
+    excluded: () => undefined,
+    tarpit: { holdMs: 0, max: 0 },
     idleSeconds: 32,
     verifier,
     log,
