@@ -1,8 +1,10 @@
 import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
+import type { Cluster } from './cluster.ts';
 import { Delivery } from './delivery.ts';
 import type { Tenants } from './limits/tenants.ts';
 import { PresenceNotices } from './notices.ts';
+import { Places } from './places.ts';
 import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
 import type { Batching, Limits, NodeIdentity, RoomPolicy } from './settings.ts';
@@ -17,6 +19,9 @@ export interface DomainParts {
   readonly policies: readonly RoomPolicy[];
   readonly tenants: Tenants;
   readonly bus: Bus;
+  readonly cluster: Cluster;
+  /** The longest that a client waits for other nodes. */
+  readonly askMs: number;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
@@ -45,6 +50,7 @@ export interface Domain {
   readonly catchUps: CatchUps;
   readonly notices: PresenceNotices;
   readonly slow: SlowReaders;
+  readonly places: Places;
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
@@ -79,5 +85,6 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     catchUps,
     notices: new PresenceNotices(parts.fanout, delivery),
     slow,
+    places: new Places(parts),
   };
 }

@@ -5,7 +5,6 @@ import { decodeMsgpack } from '../protocol/msgpack.ts';
 import { Backend } from './admin/backend.ts';
 import type { NodeView } from './admin/view.ts';
 import { Admission } from './admission.ts';
-import type { Cluster } from './cluster.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
@@ -24,9 +23,6 @@ import { Stamps } from './sessions/stamps.ts';
 import { closedBy } from './tally.ts';
 
 export interface HubParts extends DomainParts {
-  readonly cluster: Cluster;
-  /** The longest that a handshake waits for other nodes. */
-  readonly askMs: number;
   readonly tickets: Tickets;
   readonly exclusions: Exclusions;
   /** A new id that nobody can guess. */
@@ -198,6 +194,7 @@ export class Hub {
   close(): void {
     this.#arrivals.close();
     this.#elsewhere.close();
+    this.#domain.places.close();
   }
 
   drain(plan: Omit<DrainPlan, 'ticketOf'>, random: () => number, after: After, done: () => void): void {

@@ -27,6 +27,8 @@ export class Membership implements RoomMember {
   at = -1;
   native = false;
   present = false;
+  /** Counts among those that the room has places for. */
+  placed = false;
   /** Acks of own publishes whose events the member has yet to be sent, by a catch-up or with what the room holds. */
   #held: AckFrame[] | undefined;
   readonly #refuse: (fault: Fault) => void;

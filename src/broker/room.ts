@@ -3,6 +3,7 @@ import type { RoomEvent } from './event.ts';
 import type { Latest } from './latest.ts';
 import type { Tenant } from './limits/tenant.ts';
 import type { Meter } from './meter.ts';
+import { capacityOf } from './places.ts';
 import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
 import type { PresenceView } from './presence.ts';
 
@@ -83,6 +84,11 @@ export class Room implements RoomSink {
   /** How long an event may wait for others. 0: until the end of the turn. */
   get batchMs(): number {
     return this.ref.policy.batchMs ?? 0;
+  }
+
+  /** Members that it may have on all nodes together; 0: no limit. */
+  get capacity(): number {
+    return capacityOf(this.ref.policy.capacity, this.tenant.policy.membersPerRoom);
   }
 
   /** Whether events wait beyond this turn: their acks must not overtake them. */

@@ -201,7 +201,7 @@ export class Session implements Owner, Answerable, TenantMember {
 
   /** Takes the session out of a room, at an exact place in the room's order. */
   drop(membership: Membership): void {
-    const { delivery, rooms, catchUps, slow, notices, tally, cursors } = this.#domain;
+    const { delivery, rooms, catchUps, slow, notices, tally, cursors, places } = this.#domain;
     const { room } = membership;
     delivery.flushRoom(room);
     membership.releaseAcks();
@@ -211,6 +211,7 @@ export class Session implements Owner, Answerable, TenantMember {
     room.remove(membership);
     tally.memberships--;
     notices.departed(membership);
+    if (membership.placed) places.free(room.ref.key);
     rooms.release(room);
     cursors.flush(room.ref, membership.user);
   }

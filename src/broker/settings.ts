@@ -22,6 +22,10 @@ export interface RoomPolicy {
   readonly cursor?: boolean;
   /** How long an event may wait for others, so that they go out as one array. Absent or 0: one turn of the loop. */
   readonly batchMs?: number;
+  /** Members on all nodes together. Absent: no limit. */
+  readonly capacity?: number;
+  /** For people; told to who joins. */
+  readonly description?: string;
   /** For joins that name none. */
   readonly overflow: Overflow;
 }

@@ -64,6 +64,8 @@ function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {
     match: room.match,
     matches: compilePattern(room.match),
     ...(room.cursor !== undefined && { cursor: room.cursor }),
+    ...(room.capacity !== undefined && { capacity: room.capacity }),
+    ...(room.description !== undefined && { description: room.description }),
     ...(room.batchMs > 0 && { batchMs: room.batchMs }),
   };
   if (room.history === undefined) return { ...common, overflow: room.overflow ?? 'skip' };

@@ -43,6 +43,8 @@ const room = z.strictObject({
   history: history.optional(),
   overflow: choice(OVERFLOWS).optional(),
   cursor: flag().optional(),
+  capacity: count(1, 10_000_000).optional(),
+  description: text('a text of 1 to 256 characters in one line', /^.{1,256}$/u).optional(),
   batchMs: duration(0, 1000).prefault('0ms'),
 });
 

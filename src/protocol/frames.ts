@@ -137,6 +137,14 @@ export interface JoinedFrame {
   readonly unread?: number;
   readonly members?: readonly Member[];
   readonly count?: number;
+  /** Of the room, for people. */
+  readonly description?: string;
+  readonly limits?: RoomLimits;
+}
+
+export interface RoomLimits {
+  /** Members on all nodes together. */
+  readonly capacity: number;
 }
 
 export interface CaughtUpFrame {

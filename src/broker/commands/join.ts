@@ -4,6 +4,7 @@ import { REPLAY_PAGE } from '../catchup.ts';
 import type { Domain } from '../domain.ts';
 import type { Refused } from '../limits/tenant.ts';
 import { Membership } from '../membership.ts';
+import { type Places, roomFull } from '../places.ts';
 import type { Fault, ReplayPage } from '../ports.ts';
 import type { Room } from '../room.ts';
 import { fault, full, NO_PRESENCE, NO_SUCH_ROOM, type Session } from '../session.ts';
@@ -38,10 +39,12 @@ export function join(session: Session, frame: JoinFrame, domain: Domain): void {
   }
   const target = session.target(frame.room);
   if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
+  const room = domain.rooms.get(target.ref.key);
   const refused =
     overPresence(session, frame) ??
     overRooms(session) ??
-    overMembers(session, domain.rooms.get(target.ref.key));
+    overOpenRooms(session, room) ??
+    overMembers(room, domain.places);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
   enter(session, frame, domain, target.ref);
 }
@@ -61,27 +64,19 @@ function overRooms({ rooms, roomsMax }: Session): Refused | undefined {
   );
 }
 
-/** Of the tenant: a room more with members, or a member more of the room. */
-function overMembers({ tenant }: Session, room: Room | undefined): Refused | undefined {
-  const { openRooms, membersPerRoom } = tenant.policy;
-  if (room === undefined && openRooms > 0 && tenant.rooms >= openRooms)
-    return full(
-      'tenant_rooms',
-      'quota_exceeded',
-      `the tenant may have ${openRooms} open rooms`,
-      openRooms,
-      tenant.rooms,
-    );
-  const members = room?.members.length ?? 0;
-  if (membersPerRoom > 0 && members >= membersPerRoom)
-    return full(
-      'room_members',
-      'room_full',
-      `a room may have ${membersPerRoom} members`,
-      membersPerRoom,
-      members,
-    );
-  return undefined;
+/** Of the tenant: a room more with members. */
+function overOpenRooms({ tenant }: Session, room: Room | undefined): Refused | undefined {
+  const { openRooms } = tenant.policy;
+  if (room !== undefined || openRooms === 0 || tenant.rooms < openRooms) return undefined;
+  const reason = `the tenant may have ${openRooms} open rooms`;
+  return full('tenant_rooms', 'quota_exceeded', reason, openRooms, tenant.rooms);
+}
+
+/** Full already by this node's members: refused without opening it. */
+function overMembers(room: Room | undefined, places: Places): Refused | undefined {
+  if (room === undefined || room.capacity === 0) return undefined;
+  const taken = places.taken(room.ref.key);
+  return taken < room.capacity ? undefined : roomFull(room.capacity, taken);
 }
 
 function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membership['room']['ref']): void {
@@ -94,7 +89,23 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membersh
   session.rooms.set(frame.room, member);
   room.add(member);
   domain.tally.memberships++;
-  room.whenOpen((failed) => {
+  if (room.capacity === 0) return whenOpen(session, frame, domain, member);
+  domain.places.take(ref.key, room.capacity, (refused) => {
+    if (member.left) return false;
+    if (refused === undefined) {
+      member.placed = true;
+      whenOpen(session, frame, domain, member);
+      return true;
+    }
+    session.drop(member);
+    session.refuseLimited(frame, refused);
+    return false;
+  });
+}
+
+function whenOpen(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  const { ref } = member.room;
+  member.room.whenOpen((failed) => {
     if (member.left) return;
     if (failed !== undefined) member.evicted(failed);
     else if (frame.since !== undefined) {
@@ -184,6 +195,7 @@ function joined(
   replay: number,
 ): JoinedFrame {
   const { room } = member;
+  const { description } = room.ref.policy;
   const members = domain.notices.arrived(member);
   return {
     type: 'joined',
@@ -197,5 +209,7 @@ function joined(
     ...(keepsCursor(domain, room.ref) && frame.since === undefined && { unread: replay }),
     ...(members !== undefined && room.tenant.policy.presence === 'full' && { members }),
     ...(members !== undefined && { count: members.length }),
+    ...(description !== undefined && { description }),
+    ...(room.capacity > 0 && { limits: { capacity: room.capacity } }),
   };
 }

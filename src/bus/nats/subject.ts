@@ -1,5 +1,6 @@
 /** Subjects of NATS for rooms of Carillon, and which stream a room belongs to. */
 import { createHash } from 'node:crypto';
+import { fnv1a32 } from '../../broker/hash.ts';
 
 /** Left alone by `encodeURIComponent`, but with a meaning in subjects, or easily taken for one. */
 const SPECIAL = /[.!~*'()]/g;
@@ -44,16 +45,6 @@ export function decodeToken(token: string): string {
       at % 2 === 1 ? String.fromCharCode(Number.parseInt(part.slice(2), 16)) : decodeURIComponent(part),
     )
     .join('');
-}
-
-/** FNV-1a, 32 bits, over the UTF-16 code units: the same on every node, and cheap. */
-export function fnv1a32(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    hash ^= text.charCodeAt(at);
-    hash = Math.imul(hash, 0x01000193);
-  }
-  return hash >>> 0;
 }
 
 /** Some 4 MB of names at the most; the busy rooms are back at once after it was emptied. */

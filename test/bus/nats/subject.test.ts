@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { decodeToken, encodeToken, fnv1a32, SUBJECT_MAX, Subjects } from '../../../src/bus/nats/subject.ts';
+import { fnv1a32 } from '../../../src/broker/hash.ts';
+import { decodeToken, encodeToken, SUBJECT_MAX, Subjects } from '../../../src/bus/nats/subject.ts';
 
 /** Any UTF-16 text, lone surrogates too: JSON can carry it, so a tenant can be it. */
 const anyText = fc.oneof(
