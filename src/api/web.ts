@@ -16,6 +16,8 @@ export interface WebOptions {
 
 /** Loopback by name or address: another Host means that some site's name was rebound to this machine. */
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/;
+/** Of the same page, or typed into the address bar. Browsers set it, and no page can. */
+const OWN_SITE = new Set(['', 'same-origin', 'none']);
 const USER = /^[\x21-\x7e][\x20-\x7e]{0,127}$/;
 
 /** What the public listener serves beside the WebSockets. */
@@ -49,14 +51,30 @@ const PAGE_HEADERS = {
   'Cache-Control': 'no-cache',
 };
 
+const TOKEN_HEADERS = {
+  'Content-Type': 'application/json',
+  'X-Content-Type-Options': 'nosniff',
+  // Not readable for a page of another site, whatever it loads this as.
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+};
+
+/** Of the page of this broker, not of one that another site or another program of this machine has served. */
+function isOwnPage(request: WebRequest): boolean {
+  const host = request.header('host');
+  const origin = request.header('origin');
+  const own = origin === '' || origin === `http://${host}` || origin === `https://${host}`;
+  return own && LOOPBACK_HOST.test(host) && OWN_SITE.has(request.header('sec-fetch-site'));
+}
+
 async function developmentToken(request: WebRequest, development: DevelopmentWeb): Promise<WebAnswer> {
-  if (!LOOPBACK_HOST.test(request.header('host')))
+  if (!isOwnPage(request))
     return problem(403, 'forbidden', 'development tokens are for pages opened on this machine');
   const user = request.query('sub') ?? '';
   if (!USER.test(user)) return problem(400, 'bad_request', 'sub must be 1 to 128 visible characters');
   return {
     status: 200,
-    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+    headers: TOKEN_HEADERS,
     body: JSON.stringify({ token: await development.mint(user) }),
   };
 }

@@ -134,10 +134,8 @@ function requestOf(incoming: IncomingMessage): WebRequest {
     path,
     query: (name) => query.get(name) ?? undefined,
     queries: () => Object.fromEntries(query),
-    header: (name) => {
-      const value = incoming.headers[name];
-      return (Array.isArray(value) ? value.join(', ') : value) ?? '';
-    },
+    // Not `headers`, which has the first Authorization alone: two of them are a list, and no credential.
+    header: (name) => incoming.headersDistinct[name]?.join(', ') ?? '',
     address: incoming.socket.remoteAddress ?? '',
     body: (maxBytes) => collect(incoming, maxBytes),
   };

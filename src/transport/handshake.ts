@@ -81,7 +81,8 @@ function protocolRefusal(request: HttpRequest): Refusal | undefined {
 }
 
 function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | undefined {
-  const origin = request.getHeader('origin');
+  // Two of them are a list, which is no origin.
+  const origin = allLines(request, 'origin');
   if (originAllowed(origin, policy)) return undefined;
   return REFUSALS.badOrigin(
     origin === '' ? 'an Origin header is required here' : 'this origin is not in the list of allowed origins',

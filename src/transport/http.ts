@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { addressOf } from './address.ts';
+import { isAmbiguous } from './framing.ts';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: 'OK',
@@ -25,6 +26,10 @@ const FAILED = problem(500, 'internal', 'the server failed; the log has the caus
 /** Has every request that is not a WebSocket handshake answered, whatever the handler does. */
 export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): void {
   app.any('/*', (response, request) => {
+    if (isAmbiguous(request)) {
+      response.close();
+      return;
+    }
     const copied = copy(request, response);
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).
@@ -51,7 +56,10 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): voi
 function copy(request: HttpRequest, response: HttpResponse): WebRequest {
   const headers = new Map<string, string>();
   request.forEach((name, value) => {
-    headers.set(name, value);
+    // Lines of one name are one list (RFC 9110, section 5.3): so a second Authorization makes both of no use, where a
+    // proxy may have checked the one and we would have taken the other.
+    const before = headers.get(name);
+    headers.set(name, before === undefined ? value : `${before}, ${value}`);
   });
   const query = new URLSearchParams(request.getQuery());
   return {

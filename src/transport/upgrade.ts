@@ -7,6 +7,7 @@ import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
 import type { Compression } from './compression.ts';
 import { type SocketData, UwsConnection } from './connection.ts';
+import { isAmbiguous } from './framing.ts';
 import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
 import type { Networks } from './networks.ts';
 import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
@@ -81,6 +82,11 @@ export class Upgrades {
   }
 
   #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    if (isAmbiguous(request)) {
+      this.#parts.tally.upgrade('bad_request');
+      response.close();
+      return;
+    }
     const address = this.#addressOf(response, request);
     const excluded = this.#parts.excluded(address);
     if (excluded !== undefined) return this.#turnAway(response, excluded);
