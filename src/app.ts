@@ -8,6 +8,7 @@ import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { clock, nowMs } from './app/time.ts';
+import { createUsage, type UsageOfTenants } from './app/usage.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { dryRun } from './broker/access/dry-run.ts';
 import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
@@ -15,6 +16,7 @@ import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
+import type { WebHandler } from './broker/web.ts';
 import { type Config, parsePolicy } from './config.ts';
 import { type Admin, createAdmin } from './ops/admin.ts';
 import { redacted } from './ops/diagnostics.ts';
@@ -55,6 +57,7 @@ class Node implements App {
   readonly #cluster: Cluster;
   readonly #transport: Transport;
   readonly #limits: LimitsOfTenants;
+  readonly #usage: UsageOfTenants;
   readonly #hub: Hub;
   readonly #api: Api;
   readonly #nodeAdmin: NodeAdmin;
@@ -70,12 +73,9 @@ class Node implements App {
     const tally = this.#tally;
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
     const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
-    const { bus, cursors, cluster } = createBus(config, log, serverId, () => this.#status());
-    const web = webHandler({
-      page: config.page.enabled,
-      development,
-      api: (request) => this.#api.server(request),
-    });
+    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, () => this.#status());
+    const api: WebHandler = (request) => this.#api.server(request);
+    const web = webHandler({ page: config.page.enabled, development, api });
     this.#verifier = verifier;
     this.#bus = bus;
     this.#cluster = cluster;
@@ -84,6 +84,7 @@ class Node implements App {
     const guarded = exclusions.guard(verifier);
     this.#transport = createTransport(config, log, tally, verifier, exclusions, web);
     this.#limits = createLimits(config, log, cluster);
+    this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     const stores = { bus, cursors, cluster, tenants: this.#limits.tenants, exclusions };
     this.#hub = createHub(config, this.#levels, serverId, tally, guarded, stores, this.#transport);
     const { view } = this.#hub;
@@ -95,6 +96,7 @@ class Node implements App {
       explain: (question) => dryRun({ verifier: guarded, policies: view.policies, ...known }, question),
       parsePolicy,
       exclusions,
+      usage: this.#usage.book,
       verifier: guarded,
       adminToken: config.admin.token,
       limits: config.api,
@@ -103,7 +105,7 @@ class Node implements App {
     });
     this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
     const { version } = config.node;
-    this.#metrics = createMetrics({ tally, bus, cluster, api: this.#api, version });
+    this.#metrics = createMetrics({ tally, bus, cluster, usage: this.#usage.book, api: this.#api, version });
     this.#admin = createAdmin({
       ...config.admin.listen,
       readiness: () => this.#readiness(),
@@ -117,6 +119,7 @@ class Node implements App {
     // First: probes are answered while the bus is being reached.
     const { host, port } = await this.#admin.listen();
     await Promise.all([this.#bus.start().then(() => this.#cluster.start()), this.#verifier.start()]);
+    await this.#usage.begin();
     this.#limits.begin();
     const listen = await this.#transport.listen(
       (connection, identity, resumes) => this.#hub.connect(connection, identity, resumes),
@@ -126,6 +129,7 @@ class Node implements App {
     );
     this.#ticking = setInterval(() => {
       this.#hub.tick();
+      this.#usage.book.tick();
       this.#nodeAdmin.tick();
       this.#transport.observeLag(this.#lag.p99Ms());
     }, 1000);
@@ -146,7 +150,7 @@ class Node implements App {
     this.#verifier.close();
     this.#nodeAdmin.close();
     this.#hub.close();
-    await this.#limits.end();
+    await Promise.all([this.#usage.end(), this.#limits.end()]);
     // Before the bus: its goodbye goes over the same connection.
     await this.#cluster.close();
     await Promise.all([this.#admin.close(), this.#bus.close()]);

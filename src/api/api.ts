@@ -6,6 +6,7 @@ import { Buckets } from '../broker/limits/buckets.ts';
 import type { Policies } from '../broker/limits/policy.ts';
 import type { ParsePolicy } from '../broker/limits/shared.ts';
 import type { Log, TokenVerifier } from '../broker/ports.ts';
+import type { UsageBook } from '../broker/usage.ts';
 import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
 import { banning } from './admin/bans.ts';
@@ -14,6 +15,7 @@ import { type Explain, explaining } from './admin/explain.ts';
 import { overview } from './admin/overview.ts';
 import { revoking } from './admin/revoke.ts';
 import { tenants } from './admin/tenants.ts';
+import { usage } from './admin/usage.ts';
 import { Callers } from './http/callers.ts';
 import type { Route } from './http/route.ts';
 import { Router } from './http/router.ts';
@@ -36,6 +38,7 @@ export interface RouteParts {
   readonly parsePolicy: ParsePolicy;
   readonly exclusions: Exclusions;
   readonly explain: Explain;
+  readonly usage: UsageBook;
   readonly limits: ApiLimits;
 }
 
@@ -49,7 +52,7 @@ export interface ApiParts extends RouteParts {
 
 /** All calls, for the routers and for the description of them. */
 export function routesOf(parts: RouteParts): Route[] {
-  const { cluster, backend, policies, parsePolicy, explain, exclusions, limits } = parts;
+  const { cluster, backend, policies, parsePolicy, explain, exclusions, usage: book, limits } = parts;
   return [
     ...overview(cluster),
     ...actions(cluster),
@@ -58,6 +61,7 @@ export function routesOf(parts: RouteParts): Route[] {
     ...banning(exclusions),
     ...tenants(cluster, policies, parsePolicy),
     ...diagnosis(cluster),
+    ...usage(cluster, book),
     ...publishing(cluster, backend, limits.broadcastTargets),
     ...rooms(cluster, backend),
     ...tokens(exclusions),

@@ -2,12 +2,16 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Cluster, NodeStatus } from '../broker/cluster.ts';
 import type { Bus, Cursors } from '../broker/ports.ts';
+import type { UsageStore } from '../broker/usage.ts';
 import { MemoryBus } from '../bus/memory/bus.ts';
 import { MemoryCluster } from '../bus/memory/cluster.ts';
 import { MemoryCursors } from '../bus/memory/cursors.ts';
+import { FileUsage } from '../bus/memory/usage.ts';
 import { applyStreams } from '../bus/nats/apply.ts';
 import { NatsBus } from '../bus/nats/bus.ts';
 import { NatsCluster } from '../bus/nats/cluster/cluster.ts';
+import { NatsUsage } from '../bus/nats/usage/store.ts';
+import { OwnUsage } from '../bus/usage/own.ts';
 import type { Config } from '../config.ts';
 import { clock } from './time.ts';
 
@@ -20,6 +24,7 @@ export async function provisionStreams(config: Config, log: Logger) {
     policies: config.rooms,
     limits: config.limits,
     state: config.state,
+    usage: config.usage,
     log,
   });
 }
@@ -29,12 +34,12 @@ export interface Stores {
   readonly cursors: Cursors;
 }
 
-export function createBus(
-  config: Config,
-  log: Logger,
-  node: string,
-  status: () => NodeStatus,
-): Stores & { readonly cluster: Cluster } {
+interface Kept extends Stores {
+  readonly cluster: Cluster;
+  readonly usage: UsageStore;
+}
+
+export function createBus(config: Config, log: Logger, node: string, status: () => NodeStatus): Kept {
   const incarnation = randomBytes(9).toString('hex');
   const common = { node, incarnation, status, settings: config.cluster, limits: config.state, clock, log };
   if (config.nats !== undefined) {
@@ -47,13 +52,22 @@ export function createBus(
       clock,
       log,
     });
-    const cluster = new NatsCluster({ ...common, options, link: () => bus.link() });
-    return { bus, cursors: bus.cursors, cluster };
+    const link = () => bus.link();
+    const cluster = new NatsCluster({ ...common, options, link });
+    const usage = new NatsUsage({ link, options, settings: config.usage, node, incarnation, clock, log });
+    return { bus, cursors: bus.cursors, cluster, usage };
   }
   const epoch = randomBytes(9).toString('base64url');
   return {
     bus: new MemoryBus({ limits: config.limits, clock, epoch, log }),
     cursors: new MemoryCursors(config.limits.cursors),
     cluster: new MemoryCluster({ ...common, dir: config.state.dir }),
+    usage: ownUsage(config, log),
   };
+}
+
+function ownUsage(config: Config, log: Logger): UsageStore {
+  const { state, usage } = config;
+  if (state.dir === undefined) return new OwnUsage(usage.records);
+  return new FileUsage({ dir: state.dir, ageMs: usage.ageMs, clock, log });
 }

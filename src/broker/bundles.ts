@@ -1,6 +1,8 @@
 import type { ServerFrame } from '../protocol/frames.ts';
-import { type Encoded, encodeEvent, encodeFrame, joinEncoded } from './encode.ts';
+import { bytesOf, type Encoded, encodeEvent, encodeFrame, joinEncoded } from './encode.ts';
 import type { RoomEvent } from './event.ts';
+import type { Usage } from './ledger.ts';
+import type { Tenant } from './limits/tenant.ts';
 import type { After, Connection, Defer, Ticks } from './ports.ts';
 import type { Batching } from './settings.ts';
 import type { Tally } from './tally.ts';
@@ -19,12 +21,23 @@ export interface BundleParts {
 /** Two brackets, and one comma less than there are frames. */
 const EMPTY_BYTES = 1;
 
+/** Whose connection, and on whose account: a session, or one of its memberships. */
+export interface Addressee {
+  readonly connection: Connection;
+  readonly tenant: Tenant;
+}
+
 /** Frames for one connection that have not been sent. */
 class Bundle {
+  readonly usage: Usage;
   frames: Encoded[] = [];
   events = 0;
   /** With their brackets and commas. */
   bytes = EMPTY_BYTES;
+
+  constructor(usage: Usage) {
+    this.usage = usage;
+  }
 }
 
 /**
@@ -55,21 +68,23 @@ export class Bundles {
     this.#settle = settle;
   }
 
-  tell(connection: Connection, frame: ServerFrame): void {
-    const data = encodeFrame(frame, connection.encoding);
-    this.#add(connection, data, data.length);
+  tell(to: Addressee, frame: ServerFrame): void {
+    const data = encodeFrame(frame, to.connection.encoding);
+    this.#add(to.connection, this.#of(to), data, data.length);
   }
 
-  add(connection: Connection, event: RoomEvent): void {
-    const bundle = this.#of(connection);
+  add(to: Addressee, event: RoomEvent): void {
+    const { connection } = to;
+    const bundle = this.#of(to);
     if (bundle.events >= this.#parts.batching.batchEvents) this.#send(connection, bundle);
-    this.#add(connection, encodeEvent(event, connection.encoding), event.size);
+    this.#add(connection, bundle, encodeEvent(event, connection.encoding), event.size);
     bundle.events++;
+    bundle.usage.deliveries++;
   }
 
   /** Nothing may be there to wait with, but `settle` has to run within the ceiling. */
-  open(connection: Connection): void {
-    this.#of(connection);
+  open(to: Addressee): void {
+    this.#of(to);
   }
 
   flush(connection: Connection): void {
@@ -81,17 +96,16 @@ export class Bundles {
     this.#send(connection, bundle);
   }
 
-  #add(connection: Connection, data: Encoded, bytes: number): void {
-    const bundle = this.#of(connection);
+  #add(connection: Connection, bundle: Bundle, data: Encoded, bytes: number): void {
     if (bundle.bytes + bytes + 1 > this.#parts.batching.batchBytes) this.#send(connection, bundle);
     bundle.frames.push(data);
     bundle.bytes += bytes + 1;
   }
 
-  #of(connection: Connection): Bundle {
+  #of({ connection, tenant }: Addressee): Bundle {
     let bundle = this.#open.get(connection);
     if (bundle === undefined) {
-      bundle = new Bundle();
+      bundle = new Bundle(tenant.usage);
       this.#open.set(connection, bundle);
       if (this.wait) this.#arm();
     }
@@ -126,7 +140,9 @@ export class Bundles {
     bundle.events = 0;
     bundle.bytes = EMPTY_BYTES;
     this.#parts.tally.framesOut++;
-    this.#parts.tally.bytesOut += data.length;
+    const bytes = bytesOf(data);
+    this.#parts.tally.bytesOut += bytes;
+    bundle.usage.bytesOut += bytes;
     connection.send(data);
   }
 }

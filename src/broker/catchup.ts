@@ -221,7 +221,7 @@ export class CatchUps {
       const { from, to, reason } = result.gap;
       this.#parts.tally.gap(reason);
       const room = member.room.ref.name;
-      this.#parts.bundles.tell(member.connection, { type: 'gap', room, from, to, reason, action: 'skip' });
+      this.#parts.bundles.tell(member, { type: 'gap', room, from, to, reason, action: 'skip' });
       catchUp.cursor = to;
     }
     catchUp.epoch = result.epoch;
@@ -243,9 +243,8 @@ export class CatchUps {
 
   #send(catchUp: CatchUp, events: readonly RoomEvent[]): void {
     const { bundles, tally } = this.#parts;
-    const { connection } = catchUp.member;
     for (const event of events) {
-      bundles.add(connection, event);
+      bundles.add(catchUp.member, event);
       tally.catchUpBytes += event.size;
       catchUp.cursor = event.seq;
     }
@@ -259,11 +258,12 @@ export class CatchUps {
 
   /** For the others of the connection, until its bundle is due. */
   #wait(catchUp: CatchUp): void {
-    const { connection } = catchUp.member;
+    const { member } = catchUp;
+    const { connection } = member;
     const others = this.#settling.get(connection);
     if (others !== undefined) others.push(catchUp);
     else this.#settling.set(connection, [catchUp]);
-    this.#parts.bundles.open(connection);
+    this.#parts.bundles.open(member);
   }
 
   /** The wait of these catch-ups is over: what came meanwhile is added, and they are handed over together. */
@@ -292,7 +292,7 @@ export class CatchUps {
     this.stop(member);
     delivery.flushRoom(room);
     room.attach(member);
-    bundles.tell(connection, { type: 'caught_up', room: room.ref.name, seq: room.last });
+    bundles.tell(member, { type: 'caught_up', room: room.ref.name, seq: room.last });
     if (!this.#together) bundles.flush(connection);
     member.releaseAcks();
   }

@@ -1,5 +1,5 @@
 import type { Encoding, GapReason } from '../protocol/frames.ts';
-import { encodeEvents, encodeFrame } from './encode.ts';
+import { bytesOf, type Encoded, encodeEvents, encodeFrame } from './encode.ts';
 import type { RoomEvent } from './event.ts';
 import { Holding } from './holding.ts';
 import { Meter } from './meter.ts';
@@ -77,9 +77,21 @@ export class Delivery implements RoomHost {
     this.flushRoom(room);
     this.#tally.gap(reason);
     const frame = { type: 'gap', room: room.ref.name, from, to, reason, action: 'skip' } as const;
-    if (room.json > 0) this.#fanout.publish(room.topic('json'), encodeFrame(frame, 'json'), 'json');
-    if (room.msgpack > 0)
-      this.#fanout.publish(room.topic('msgpack'), encodeFrame(frame, 'msgpack'), 'msgpack');
+    for (const encoding of ['json', 'msgpack'] as const) {
+      if (room[encoding] === 0) continue;
+      const data = encodeFrame(frame, encoding);
+      this.#fanout.publish(room.topic(encoding), data, encoding);
+      this.sent(room, room[encoding], data);
+    }
+  }
+
+  /** Counts a frame that went to a topic of the room; gives its bytes. */
+  sent(room: Room, receivers: number, data: Encoded): number {
+    const bytes = bytesOf(data);
+    this.#tally.framesOut += receivers;
+    this.#tally.bytesOut += receivers * bytes;
+    room.tenant.usage.bytesOut += receivers * bytes;
+    return bytes;
   }
 
   /** `then` runs after each flush, outside every handler, with the bytes that went to topics. */
@@ -174,15 +186,14 @@ export class Delivery implements RoomHost {
   #publishFrame(room: Room, events: readonly RoomEvent[], encoding: Encoding): void {
     const data = encodeEvents(events, encoding);
     const receivers = room[encoding];
-    this.#published += data.length;
     this.#fanout.publish(room.topic(encoding), data, encoding);
-    this.#tally.framesOut += receivers;
-    this.#tally.bytesOut += receivers * data.length;
+    this.#published += this.sent(room, receivers, data);
     this.#delivered(room, receivers * events.length);
   }
 
   #delivered(room: Room, deliveries: number): void {
     this.#tally.deliveries += deliveries;
+    room.tenant.usage.deliveries += deliveries;
     room.tenant.delivered(deliveries);
   }
 
@@ -193,11 +204,9 @@ export class Delivery implements RoomHost {
     for (const encoding of ['json', 'msgpack'] as const) {
       if (room[encoding] === 0) continue;
       const data = encodeEvents([event], encoding);
-      this.#published += data.length;
       const receivers = room[encoding] - (skip.connection.encoding === encoding ? 1 : 0);
       this.#fanout.publishExcept(skip.connection, room.topic(encoding), data, encoding);
-      this.#tally.framesOut += receivers;
-      this.#tally.bytesOut += receivers * data.length;
+      this.#published += this.sent(room, receivers, data);
       this.#delivered(room, receivers);
     }
     event.placed();

@@ -6,6 +6,11 @@ import type { RoomEvent } from './event.ts';
 
 export type Encoded = string | Uint8Array;
 
+/** On the wire, without what WebSocket adds. */
+export function bytesOf(data: Encoded): number {
+  return typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
+}
+
 export function encodeFrame(frame: ServerFrame, encoding: Encoding): Encoded {
   return encoding === 'json' ? encodeJson(frame) : encodeMsgpack(frame);
 }

@@ -209,11 +209,13 @@ export class Hub {
         other.end('replaced', 'a newer connection of the user took over');
     tenant.arrived(identity.user, session);
     this.#arrivals.arrived(session);
+    tenant.usage.connected(this.#domain.clock.now());
   }
 
   #receive(session: Session, bytes: Uint8Array, isBinary: boolean): void {
     const { tally } = this.#domain;
     tally.bytesIn += bytes.byteLength;
+    session.tenant.usage.bytesIn += bytes.byteLength;
     const inbound = isBinary ? this.#binary(session, bytes) : this.#text(session, bytes);
     if (!Array.isArray(inbound)) {
       tally.messagesIn++;
@@ -255,6 +257,7 @@ export class Hub {
   #closed(session: Session, code: number): void {
     session.closed();
     session.tenant.departed(session.identity.user, session);
+    session.tenant.usage.disconnected(this.#domain.clock.now());
     this.#expiries.delete(session);
     this.#renewals.delete(session);
     // A session taken over has a newer connection under the same id.

@@ -1,4 +1,5 @@
 import type { AckFrame, Overflow, ServerFrame } from '../protocol/frames.ts';
+import type { Tenant } from './limits/tenant.ts';
 import type { Connection, Fault, Identity } from './ports.ts';
 import type { Room, RoomMember } from './room.ts';
 
@@ -50,6 +51,10 @@ export class Membership implements RoomMember {
 
   get connection(): Connection {
     return this.owner.connection;
+  }
+
+  get tenant(): Tenant {
+    return this.room.tenant;
   }
 
   get user(): string {

@@ -86,12 +86,15 @@ export class PresenceNotices implements Answerable {
     const head = { type: 'presence', room: room.ref.name, count } as const;
     const frame: PresenceUpdateFrame =
       presence === 'full' ? { ...head, mode: 'delta', joined, left } : { ...head, mode: 'count' };
-    if (view.watchersJson > 0) this.#send(room, frame, 'json');
-    if (view.watchersMsgpack > 0) this.#send(room, frame, 'msgpack');
+    this.#send(room, frame, 'json', view.watchersJson);
+    this.#send(room, frame, 'msgpack', view.watchersMsgpack);
   }
 
-  #send(room: Room, frame: PresenceUpdateFrame, encoding: Encoding): void {
-    this.#fanout.publish(room.presenceTopic(encoding), encodeFrame(frame, encoding), encoding);
+  #send(room: Room, frame: PresenceUpdateFrame, encoding: Encoding, watchers: number): void {
+    if (watchers === 0) return;
+    const data = encodeFrame(frame, encoding);
+    this.#fanout.publish(room.presenceTopic(encoding), data, encoding);
+    this.#delivery.sent(room, watchers, data);
   }
 }
 

@@ -4,7 +4,7 @@ import type { ErrorFrame, RequestId, ServerFrame } from '../protocol/frames.ts';
 import { type Access, allows, compileAccess, type Grant } from './access/access.ts';
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
-import { type Encoded, encodeFrame, joinEncoded } from './encode.ts';
+import { bytesOf, type Encoded, encodeFrame, joinEncoded } from './encode.ts';
 import { Allowance, overOperations } from './limits/operations.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
@@ -137,7 +137,9 @@ export class Session implements Owner, Answerable, TenantMember {
     const { tally, bundles } = this.#domain;
     bundles.flush(this.connection);
     tally.framesOut++;
-    tally.bytesOut += data.length;
+    const bytes = bytesOf(data);
+    tally.bytesOut += bytes;
+    this.tenant.usage.bytesOut += bytes;
     this.connection.send(data);
   }
 

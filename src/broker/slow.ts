@@ -124,7 +124,7 @@ export class SlowReaders {
     if (member.overflow === 'latest') {
       for (const event of room.latest?.since(from) ?? []) {
         this.#gap(member, position, event.prev, 'latest');
-        bundles.add(connection, event);
+        bundles.add(member, event);
         position = event.seq;
       }
     }
@@ -139,7 +139,7 @@ export class SlowReaders {
     if (to <= from) return;
     this.#parts.tally.gap('backpressure');
     const room = member.room.ref.name;
-    this.#parts.bundles.tell(member.connection, {
+    this.#parts.bundles.tell(member, {
       type: 'gap',
       room,
       from,

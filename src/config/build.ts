@@ -14,7 +14,7 @@ export interface Surroundings extends Machine {
 }
 
 export function buildConfig(settings: Settings, { auth, token }: Secrets, around: Surroundings): Config {
-  const { listen, missingOrigin, trustedProxies, reconnect, drain, log } = settings;
+  const { listen, missingOrigin, trustedProxies, reconnect, drain, log, usage } = settings;
   const development = isKeyless(settings.auth);
   const ping = pingSeconds(settings.heartbeat.idleSeconds);
   const { enabled } = settings.page;
@@ -43,6 +43,7 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     cluster: settings.cluster,
     state: defined(settings.state),
     api: settings.api,
+    usage: { flushMs: usage.flushMs, ageMs: usage.age, bytes: usage.bytes, records: usage.records },
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

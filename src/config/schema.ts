@@ -221,6 +221,14 @@ export const settingsSchema = z.strictObject({
       failuresPerMinute: count(1, 1_000_000).prefault(60),
     })
     .prefault({}),
+  usage: z
+    .strictObject({
+      flushMs: duration(1000, 60_000).prefault('5s'),
+      age: duration(HOUR_MS, 1000 * 24 * HOUR_MS).prefault('35d'),
+      bytes: size(MIB, 1024 * GIB).prefault('256MiB'),
+      records: count(1000, 10_000_000).prefault(50_000),
+    })
+    .prefault({}),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

@@ -9,6 +9,7 @@ import type {
   RoomPolicy,
   StateLimits,
 } from '../broker/settings.ts';
+import type { UsageSettings } from '../broker/usage.ts';
 import type { NatsConfig } from './nats.ts';
 import type { TenantsConfig } from './tenants.ts';
 import type { Address } from './units.ts';
@@ -68,6 +69,7 @@ export interface Config {
     readonly broadcastTargets: number;
     readonly failuresPerMinute: number;
   };
+  readonly usage: UsageSettings;
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

@@ -8,6 +8,7 @@ import {
   type Tally,
   type UpgradeOutcome,
 } from '../broker/tally.ts';
+import type { UsageBook } from '../broker/usage.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
 import { type ApiAnswers, describeApi } from './api.ts';
@@ -16,7 +17,6 @@ import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
 import { type HistogramReading, Instruments, overClosedSet } from './instruments.ts';
 import { LoopLagMeter } from './loop.ts';
-
 import {
   cpuSeconds,
   GcMeter,
@@ -26,12 +26,14 @@ import {
   openDescriptors,
   startedAtSeconds,
 } from './process.ts';
+import { describeUsage } from './usage.ts';
 
 export interface MetricsSource {
   readonly tally: Tally;
   readonly bus: Pick<Bus, 'kind' | 'health'>;
   readonly cluster?: Pick<Cluster, 'figures'>;
   readonly api?: ApiAnswers;
+  readonly usage?: Pick<UsageBook, 'figures'>;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -57,6 +59,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeBusState(instruments, source.bus);
   if (source.api !== undefined) describeApi(instruments, source.api);
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
+  if (source.usage !== undefined) describeUsage(instruments, source.usage);
   return {
     contentType: instruments.contentType,
     text: () => {

@@ -89,6 +89,8 @@ export class SimSocket implements SimPort {
   readonly topics = new Set<string>();
   closedWith: number | undefined;
   peer: Peer | undefined;
+  /** Of all messages, as the wire has them. */
+  bytes = 0;
   /** Bytes that the reader has not taken. Grows only while `slow`. */
   waiting = 0;
   slow = false;
@@ -102,6 +104,7 @@ export class SimSocket implements SimPort {
   send(data: string | Uint8Array): boolean {
     if (this.closedWith !== undefined) return false;
     if (this.slow) this.waiting += data.length;
+    this.bytes += Buffer.byteLength(data);
     const decoded = this.#decode(data);
     const message = Array.isArray(decoded) ? decoded : [decoded as ServerFrame];
     this.received.push(...message);
@@ -174,6 +177,7 @@ export interface SimOptions {
 export class SimNode {
   now = 1_700_000_000_000;
   readonly policies: Policies;
+  readonly tenants: Tenants;
   readonly tally = new Tally();
   readonly sockets = new Set<SimPort>();
   readonly bus: Bus;
@@ -193,6 +197,7 @@ export class SimNode {
     this.#serverId = options.serverId ?? 'sim';
     this.policies = new Policies({ ...UNLIMITED, ...options.tenants });
     const limits: Limits = { ...LIMITS, ...options.limits };
+    this.tenants = new Tenants(this.policies, limits.rates, clock);
     this.bus = options.bus?.(clock) ?? new MemoryBus({ limits, clock, epoch: 'e1', log: QUIET });
     const history = options.history ?? { count: 200, bytes: 4_194_304, ageMs: 600_000 };
     const batchMs = options.roomBatchMs ?? 0;
@@ -207,7 +212,7 @@ export class SimNode {
         reconnect: { minMs: 1, maxMs: 2 },
       },
       limits,
-      tenants: new Tenants(this.policies, limits.rates, clock),
+      tenants: this.tenants,
       policies: options.rooms ?? [
         { match: 'live:**', matches: compilePattern('live:**'), overflow: 'skip', batchMs },
         { match: '**', matches: compilePattern('**'), overflow: 'backfill', history, batchMs },

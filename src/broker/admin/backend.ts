@@ -1,5 +1,6 @@
 /** What backends may do with rooms, on whichever node they ask. */
 import { isRoomName } from '../../protocol/room.ts';
+import { countPublish } from '../commands/publish.ts';
 import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
@@ -46,7 +47,7 @@ export class Backend {
     }
     return new Promise((settled) => {
       bus.publish({ room: ref, ...rest, ephemeral: false }, (outcome) => {
-        if (outcome.ok) tally[outcome.duplicate ? 'duplicates' : 'published']++;
+        if (outcome.ok) countPublish(this.#domain, tenants.of(tenant), { room: ref, ...rest }, outcome);
         settled(outcome);
       });
     });

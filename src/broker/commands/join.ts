@@ -165,7 +165,7 @@ function joinedSince(
   const recovered = 'last' in since ? 'fresh' : page.recovered;
   const answer = joined(frame, domain, member, recovered, page.events.length + page.remaining);
   // Together with what the catch-up sends first.
-  domain.bundles.tell(session.connection, answer);
+  domain.bundles.tell(session, answer);
   // Presence comes by a topic, to which the member is subscribed already.
   if (member.watches) domain.bundles.flush(session.connection);
   if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
@@ -184,7 +184,7 @@ function tellGap(session: Session, domain: Domain, room: string, gap: NonNullabl
   domain.tally.gap(gap.reason);
   const action = gap.reason === 'epoch' ? 'backfill' : 'skip';
   const { from, to, reason } = gap;
-  domain.bundles.tell(session.connection, { type: 'gap', room, from, to, reason, action });
+  domain.bundles.tell(session, { type: 'gap', room, from, to, reason, action });
 }
 
 function joined(

@@ -5,7 +5,8 @@ import type { Answerable } from '../delivery.ts';
 import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
-import type { Accepted, Connection, Fault, Skip } from '../ports.ts';
+import type { Tenant } from '../limits/tenant.ts';
+import type { Accepted, Connection, Fault, Publication, Skip } from '../ports.ts';
 import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 export function publish(session: Session, frame: InboundPub, domain: Domain): void {
@@ -17,33 +18,46 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   const refused = session.tenant.admitPublish(frame.payloadText, domain.clock);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
   const held = heldAck(session, frame, domain);
-  domain.bus.publish(
-    {
-      room: target.ref,
-      from: session.identity.user,
-      payload: frame.payloadText,
-      msgId: frame.msgId,
-      key: frame.key,
-      ephemeral: frame.ephemeral === true,
-      skip: held,
-    },
-    (outcome) => settle(session, frame, domain, outcome, held),
-  );
+  const publication = {
+    room: target.ref,
+    from: session.identity.user,
+    payload: frame.payloadText,
+    msgId: frame.msgId,
+    key: frame.key,
+    ephemeral: frame.ephemeral === true,
+    skip: held,
+  };
+  domain.bus.publish(publication, (outcome) => {
+    if (outcome.ok) countPublish(domain, session.tenant, publication, outcome);
+    settle(session, frame, outcome, held);
+  });
 }
 
 function settle(
   session: Session,
   frame: InboundPub,
-  domain: Domain,
   outcome: Accepted | Fault,
   held: HeldAck | undefined,
 ): void {
-  if (outcome.ok && outcome.duplicate) domain.tally.duplicates++;
-  else if (outcome.ok) domain.tally.published++;
   // A duplicate has no event of its own to wait for.
   if (held !== undefined && !(outcome.ok && outcome.duplicate)) held.settled(outcome);
   else if (outcome.ok) acknowledge(session, ackFrame(frame, outcome));
   else session.refuse(frame, outcome);
+}
+
+/** A publish that the bus has taken, of a client or a backend. */
+export function countPublish(
+  { tally, bus }: Pick<Domain, 'tally' | 'bus'>,
+  { usage }: Tenant,
+  { room, payload }: Pick<Publication, 'room' | 'payload'>,
+  { duplicate, seq }: Accepted,
+): void {
+  if (duplicate) {
+    tally.duplicates++;
+    return;
+  }
+  tally.published++;
+  usage.took(Buffer.byteLength(payload), seq !== undefined && bus.keeps(room));
 }
 
 function acknowledge(session: Session, ack: AckFrame): void {

@@ -1,4 +1,5 @@
 import type { CloseReason } from '../../protocol/codes.ts';
+import type { Usage } from '../ledger.ts';
 import type { Clock, Fault } from '../ports.ts';
 import { Bucket, NO_RATE, type Rate } from './bucket.ts';
 import type { TenantPolicy } from './policy.ts';
@@ -58,6 +59,7 @@ export interface TenantMember {
 /** What one tenant has and uses on this node. */
 export class Tenant {
   readonly name: string;
+  readonly usage: Usage;
   #policy: TenantPolicy;
   #share: Share;
   /** Whether a publish can be refused at all: asked for each. */
@@ -76,8 +78,9 @@ export class Tenant {
   #day = 0;
   #dayBytes = 0;
 
-  constructor(name: string, policy: TenantPolicy, share: Share) {
+  constructor(name: string, policy: TenantPolicy, share: Share, usage: Usage) {
     this.name = name;
+    this.usage = usage;
     this.#policy = policy;
     this.#share = share;
     this.adopt(policy, share, 0);
@@ -137,6 +140,11 @@ export class Tenant {
   /** Bytes published today. */
   dayBytes(now: number): number {
     return this.#bytesOf(now);
+  }
+
+  /** What earlier runs of this node took today. */
+  resumeDay(now: number, bytes: number): void {
+    this.#dayBytes = this.#bytesOf(now) + bytes;
   }
 
   /** Nothing would be lost if this object were made anew. */

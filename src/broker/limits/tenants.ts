@@ -1,17 +1,29 @@
+import { Ledger } from '../ledger.ts';
 import type { Clock } from '../ports.ts';
 import type { Policies } from './policy.ts';
-import { type Share, shareOf, Tenant } from './tenant.ts';
+import { DAY_MS, type Share, shareOf, Tenant } from './tenant.ts';
 
 /** Tenants looked at per tick, to forget those that nothing is known of any more. */
 const SWEEP = 1000;
 
+/** By tenant, the payload bytes published on a day since 1970. */
+export interface DayBytes {
+  readonly day: number;
+  readonly bytes: ReadonlyMap<string, number>;
+}
+
+const NO_DAY: DayBytes = { day: 0, bytes: new Map() };
+
 /** The tenants that something is known of on this node. */
 export class Tenants {
   readonly policies: Policies;
+  readonly ledger = new Ledger();
   readonly #rates: boolean;
   readonly #clock: Clock;
   #leased: ((name: string, whole: Share) => Share) | undefined;
   readonly #byName = new Map<string, Tenant>();
+  /** By tenant, what earlier runs of this node took of a day. */
+  #before = NO_DAY;
   #round: Iterator<Tenant>;
 
   /** @param rates false: rates and quotas over time are off, counts hold. */
@@ -45,8 +57,9 @@ export class Tenants {
   of(name: string): Tenant {
     let tenant = this.#byName.get(name);
     if (tenant === undefined) {
-      tenant = new Tenant(name, this.policies.of(name), this.#shareOf(name));
+      tenant = new Tenant(name, this.policies.of(name), this.#shareOf(name), this.ledger.usageOf(name));
       this.#byName.set(name, tenant);
+      this.#resumeDay(tenant);
     }
     return tenant;
   }
@@ -59,13 +72,27 @@ export class Tenants {
     return this.#byName.size;
   }
 
+  /** Before the first client comes: the bytes of this day that count against bytesPerDay already. */
+  resumeDay(before: DayBytes): void {
+    this.#before = before;
+  }
+
   /** To be called about once a second. */
   tick(now: number): void {
+    this.ledger.tick(now, (name) => this.#byName.has(name));
     for (let left = Math.min(SWEEP, this.#byName.size); left > 0; left--) {
       const next = this.#round.next();
       if (next.done === true) this.#round = this.#byName.values();
       else if (next.value.idle(now)) this.#byName.delete(next.value.name);
     }
+  }
+
+  #resumeDay(tenant: Tenant): void {
+    const bytes = this.#before.bytes.get(tenant.name);
+    if (bytes === undefined) return;
+    const now = this.#clock.now();
+    if (Math.floor(now / DAY_MS) === this.#before.day) tenant.resumeDay(now, bytes);
+    else this.#before = NO_DAY;
   }
 
   #shareOf(name: string): Share {

@@ -1,17 +1,20 @@
 import type { Log } from '../../broker/ports.ts';
 import type { Limits, RoomPolicy, StateLimits } from '../../broker/settings.ts';
+import type { UsageSettings } from '../../broker/usage.ts';
 import { stateStream } from './cluster/stream.ts';
 import { dial } from './connection.ts';
 import { environment } from './env.ts';
 import type { NatsOptions } from './options.ts';
 import { type ApplyReport, retentionOf, roomStreams, Streams, withoutHistory } from './streams.ts';
 import { Subjects } from './subject.ts';
+import { usageStream } from './usage/stream.ts';
 
 export interface ApplyParts {
   readonly options: NatsOptions;
   readonly policies: readonly RoomPolicy[];
   readonly limits: Pick<Limits, 'payloadBytes' | 'dedupeWindowMs'>;
   readonly state: StateLimits;
+  readonly usage: UsageSettings;
   readonly log: Log;
 }
 
@@ -24,6 +27,7 @@ export async function applyStreams({
   policies,
   limits,
   state,
+  usage,
   log,
 }: ApplyParts): Promise<ApplyReport> {
   const retention = retentionOf(policies, limits);
@@ -34,7 +38,11 @@ export async function applyStreams({
   try {
     const cannot = withoutHistory(connection);
     if (cannot !== undefined) throw new Error(`NATS cannot keep history: ${cannot}`);
-    const plan = (replicas: number) => [...shards(replicas), stateStream(replicas, options, state)];
+    const plan = (replicas: number) => [
+      ...shards(replicas),
+      stateStream(replicas, options, state),
+      usageStream(replicas, options, usage),
+    ];
     return await new Streams(connection, options, plan).apply();
   } finally {
     await connection.close();

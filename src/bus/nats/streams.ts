@@ -147,6 +147,7 @@ const COMPARED = [
   'allow_direct',
   'republish',
   'allow_msg_ttl',
+  'allow_rollup_hdrs',
 ] as const;
 
 /** Differences in words for people; empty: it fits. */
@@ -307,7 +308,7 @@ export class Streams {
       const reason = error instanceof Error ? error.message : String(error);
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
-        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, state.bytes) cannot be made: ` +
+        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, state.bytes, usage.bytes) cannot be made: ` +
           `${reason}. All streams together must fit into max_file_store of each server, and a cluster of ` +
           'fewer than 3 servers needs nats.replicas: 1.',
         { cause: error },

@@ -12,6 +12,7 @@ import { applyPermissions, brokerPermissions, type Permissions } from '../../../
 import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/bus/probe.ts';
 import { STATE, until } from '../../contract/cluster/subject.ts';
 import { becomes, get } from '../../contract/cursors.ts';
+import { USAGE } from '../../contract/usage.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { authority } from '../../support/nats/certs.ts';
@@ -73,8 +74,9 @@ test('with the least permissions everything works that a broker does', async (co
   const limits = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
   const apply = natsOptions({ ...options, credentials, streamBytes: 2 ** 25, cursorBytes: 2 ** 20 });
   assert.equal(
-    (await applyStreams({ options: apply, policies, limits, state: STATE, log: VOICE })).created.length,
-    4,
+    (await applyStreams({ options: apply, policies, limits, state: STATE, usage: USAGE, log: VOICE })).created
+      .length,
+    5,
   );
   assert.equal(
     (
@@ -83,6 +85,7 @@ test('with the least permissions everything works that a broker does', async (co
         policies: [durable({ count: 5000 })],
         limits,
         state: STATE,
+        usage: USAGE,
         log: VOICE,
       })
     ).updated.length,
@@ -135,7 +138,7 @@ test('nodes talk and keep their stores with the least permissions', async (conte
   await assert.rejects(startNode([server], setup), /CARILLON_STATE is missing.*manageStreams/);
   const options = natsOptions({ ...common, credentials: { nkeySeed: installer.seed } });
   const limits = { payloadBytes: 65_536, dedupeWindowMs: 60_000 };
-  await applyStreams({ options, policies: [LIVE], limits, state: STATE, log: VOICE });
+  await applyStreams({ options, policies: [LIVE], limits, state: STATE, usage: USAGE, log: VOICE });
   const complaints: unknown[] = [];
   const told = (fields: object, message: string) => complaints.push([message, fields]);
   const log = { ...VOICE, warn: told, error: told };

@@ -7,6 +7,7 @@ import { applyStreams } from '../../../src/bus/nats/apply.ts';
 import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
 import { accepted, opened } from '../../contract/bus/probe.ts';
 import { STATE } from '../../contract/cluster/subject.ts';
+import { USAGE } from '../../contract/usage.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
 import { WITHOUT_BATCH } from '../../support/nats/provide.ts';
@@ -46,7 +47,7 @@ async function started(
 }
 
 function apply(options: NatsOptions, policies: readonly RoomPolicy[] = [TEN_MINUTES]) {
-  return applyStreams({ options, policies, limits: LIMITS, state: STATE, log: VOICE });
+  return applyStreams({ options, policies, limits: LIMITS, state: STATE, usage: USAGE, log: VOICE });
 }
 
 test('a broker creates what is missing, as wide as the widest room', async (context) => {
@@ -124,14 +125,15 @@ test('streams apply creates, then updates, then has nothing to do', async () => 
   const shards = [0, 1].map((shard) => `${prefix.toUpperCase()}_${shard}`);
   const cursors = `${prefix.toUpperCase()}_CURSORS`;
   const state = `${prefix.toUpperCase()}_STATE`;
-  const names = [...shards, cursors, state];
+  const usage = `${prefix.toUpperCase()}_USAGE`;
+  const names = [...shards, cursors, state, usage];
   assert.deepEqual(await apply(settings(prefix)), { created: names, updated: [], unchanged: [] });
   assert.deepEqual(await apply(settings(prefix)), { created: [], updated: [], unchanged: names });
   const wider = [durable({ count: 500, ageMs: 600_000 })];
   assert.deepEqual(await apply(settings(prefix), wider), {
     created: [],
     updated: shards,
-    unchanged: [cursors, state],
+    unchanged: [cursors, state, usage],
   });
   assert.equal((await manager.streams.info(shards[0] as string)).config.max_msgs_per_subject, 501);
   const longer = settings(prefix, { cursorAgeMs: 100 * 24 * 3_600_000, cursorBytes: 2 ** 21 });
@@ -154,7 +156,11 @@ test('rooms without history need no streams', async (context) => {
   await accepted(bus, roomRef('a', LIVE), 1);
   assert.equal(probe.events.length, 1);
   const { created } = await apply(settings(prefix), [LIVE]);
-  assert.deepEqual(created, [`${prefix.toUpperCase()}_STATE`], 'the stores are there without history, too');
+  assert.deepEqual(
+    created,
+    [`${prefix.toUpperCase()}_STATE`, `${prefix.toUpperCase()}_USAGE`],
+    'stores and usage need no history',
+  );
 });
 
 test('a payload limit over that of the server is refused at the start', async (context) => {
