@@ -3,7 +3,7 @@
  * options (--test-name-pattern=…) go to node. Files that start processes, browsers or servers run one at a time, after
  * the others, so that they do not take the CPU from one another.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
@@ -32,6 +32,12 @@ if (files.length === 0) {
 }
 
 const startedAt = performance.now();
+// Built once, then cached. What goes wrong here the tests say again, and better.
+if (files.some((path) => path.startsWith('test/chart/')))
+  spawnSync(process.execPath, ['--import', 'tsx', 'test/support/chart-tools.ts'], {
+    cwd: ROOT,
+    timeout: ALL_MS / 2,
+  });
 const alone = files.filter((path) => ALONE.test(path));
 const together = files.filter((path) => !ALONE.test(path));
 const runs = [await run(together, Math.min(4, availableParallelism())), await run(alone, 1)];

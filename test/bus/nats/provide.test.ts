@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CURRENT, fits, natsServer, WITHOUT_BATCH } from '../../support/nats/provide.ts';
+import { CURRENT, natsServer, WITHOUT_BATCH } from '../../support/nats/provide.ts';
+import { fits } from '../../support/provide.ts';
 
 test('versions are compared by their numbers', () => {
   assert.ok(fits('2.14.0', CURRENT));

@@ -1,0 +1,70 @@
+{{/* What the schema of the values cannot say. Each problem names its value and the fix. */}}
+{{- define "carillon.checks" -}}
+{{- $config := .Values.config -}}
+{{- range list "listen" "node" -}}
+{{- if and (hasKey $config .) (or (eq . "listen") (hasKey (get $config .) "serverId")) -}}
+{{- fail (printf "config.%s is set by the chart: take it out (service.port is the port of the service)" (eq . "listen" | ternary "listen" "node.serverId")) -}}
+{{- end -}}
+{{- end -}}
+{{- if dig "admin" "listen" "" $config -}}
+{{- fail "config.admin.listen is set by the chart: take it out" -}}
+{{- end -}}
+{{- include "carillon.checkSecrets" . -}}
+{{- if not (or (include "carillon.authenticates" $config) (hasKey .Values.secrets.env "CARILLON_JWT_SECRET")) -}}
+{{- fail "nothing to verify tokens with: set config.auth.jwksUrl, or config.auth.keys with secretFile or publicKeyFile (and secrets.files), or secrets.env.CARILLON_JWT_SECRET" -}}
+{{- end -}}
+{{- if not $config.nats -}}
+{{- if include "carillon.several" . -}}
+{{- fail "several pods are one broker through NATS only: set config.nats.url, or replicas: 1 and autoscaling.enabled: false" -}}
+{{- end -}}
+{{- if or .Values.canary.of .Values.canary.service -}}
+{{- fail "a canary shares its rooms through NATS: set config.nats.url as in the other release" -}}
+{{- end -}}
+{{- end -}}
+{{- include "carillon.checkExposure" . -}}
+{{- $scaling := .Values.autoscaling -}}
+{{- if and $scaling.enabled (lt (int64 $scaling.maxReplicas) (int64 $scaling.minReplicas)) -}}
+{{- fail (printf "autoscaling.maxReplicas is %d: expected autoscaling.minReplicas (%d) or more" (int64 $scaling.maxReplicas) (int64 $scaling.minReplicas)) -}}
+{{- end -}}
+{{- if and $scaling.enabled (not (or $scaling.connections $scaling.loopLagMs $scaling.cpuPercent)) -}}
+{{- fail "autoscaling.enabled is true, and connections, loopLagMs and cpuPercent are all 0: there is nothing to scale by" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A ConfigMap is no place for secrets: whoever may look at the release would have them. */}}
+{{- define "carillon.checkSecrets" -}}
+{{- $auth := default (dict) .Values.config.auth -}}
+{{- $hint := "secrets belong into a Secret: name its file (secrets.files) or its variable (secrets.env)" -}}
+{{- if dig "admin" "token" "" .Values.config -}}{{- fail (printf "config.admin.token: %s; here with config.admin.tokenFile" $hint) -}}{{- end -}}
+{{- if dig "tickets" "secrets" "" .Values.config -}}{{- fail (printf "config.tickets.secrets: %s; here CARILLON_TICKETS__SECRETS__0" $hint) -}}{{- end -}}
+{{- if dig "webhook" "secret" "" $auth -}}{{- fail (printf "config.auth.webhook.secret: %s; here with secretFile" $hint) -}}{{- end -}}
+{{- range $issuer := prepend (default (list) $auth.issuers) $auth -}}
+{{- range default (list) $issuer.keys -}}
+{{- if .secret -}}{{- fail (printf "config.auth: the key %q has a secret; %s; here with secretFile" (toString .kid) $hint) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range list "password" "token" "nkeySeed" -}}
+{{- if dig "nats" . "" $.Values.config -}}{{- fail (printf "config.nats.%s: %s; best nkeySeedFile or credsFile" . $hint) -}}{{- end -}}
+{{- if dig "nats" . "" $.Values.streams.config -}}{{- fail (printf "streams.config.nats.%s: %s; best nkeySeedFile or credsFile" . $hint) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "carillon.authenticates" -}}
+{{- $auth := default (dict) .auth -}}
+{{- if or $auth.keys $auth.jwksUrl $auth.jwksFile $auth.issuers $auth.webhook -}}true{{- end -}}
+{{- end -}}
+
+{{- define "carillon.checkExposure" -}}
+{{- if and .Values.gateway.enabled (not .Values.gateway.parentRefs) -}}
+{{- fail "gateway.parentRefs is empty: name the Gateway that the HTTPRoute belongs to" -}}
+{{- end -}}
+{{- if and .Values.canary.of .Values.canary.service -}}
+{{- fail "canary.of and canary.service: a release is the canary of another (of), or has one (service), not both" -}}
+{{- end -}}
+{{- if and .Values.canary.of .Values.gateway.enabled -}}
+{{- fail "gateway.enabled: the HTTPRoute stands in the release that has the canary (canary.service there), not in the canary" -}}
+{{- end -}}
+{{- if and .Values.canary.of .Values.ingress.enabled (ne .Values.ingress.controller "nginx") -}}
+{{- fail (printf "ingress.controller is %q: only nginx has Ingresses with a weight. Use the Gateway API: canary.service and gateway.enabled in the other release" .Values.ingress.controller) -}}
+{{- end -}}
+{{- end -}}

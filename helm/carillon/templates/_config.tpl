@@ -1,0 +1,68 @@
+{{/* The broker's settings: those of the values over those of the chart. */}}
+{{- define "carillon.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $_ := set $config "listen" "0.0.0.0:8080" -}}
+{{- $_ := set $config "admin" (merge (dict "listen" "0.0.0.0:9090") (default (dict) $config.admin)) -}}
+{{- if and (or .Values.ingress.enabled .Values.gateway.enabled .Values.canary.of) (not (hasKey $config "trustedProxies")) -}}
+{{- $_ := set $config "trustedProxies" 1 -}}
+{{- end -}}
+{{- if and $config.nats .Values.streams.job (not (hasKey $config.nats "manageStreams")) -}}
+{{- $_ := set $config.nats "manageStreams" false -}}
+{{- end -}}
+{{ toYaml $config }}
+{{- end -}}
+
+{{/* Those of the Job that makes the streams. */}}
+{{- define "carillon.streamsConfig" -}}
+{{ toYaml (mergeOverwrite (include "carillon.config" . | fromYaml) (deepCopy .Values.streams.config)) }}
+{{- end -}}
+
+{{/* A duration as the broker reads it (25s, 500ms, or milliseconds), in milliseconds: (list NAME DURATION) */}}
+{{- define "carillon.milliseconds" -}}
+{{- $value := index . 1 -}}
+{{- if or (kindIs "float64" $value) (kindIs "int64" $value) (kindIs "int" $value) -}}
+{{ int64 $value }}
+{{- else -}}
+{{- if not (regexMatch "^[0-9]+(ms|s|m|h|d)$" (toString $value)) -}}
+{{- fail (printf "config.%s is %q: expected a duration such as 500ms, 25s or 10m, or a number of milliseconds" (index . 0) (toString $value)) -}}
+{{- end -}}
+{{- $unit := regexFind "[a-z]+$" $value -}}
+{{ mul (trimSuffix $unit $value | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000) $unit) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds that a pod needs to end: preStop, the drain, and the 5 s that the broker gives itself to close what is left. */}}
+{{- define "carillon.needed" -}}
+{{- $deadline := default "25s" (dig "drain" "deadlineMs" "" .Values.config) -}}
+{{- $ms := include "carillon.milliseconds" (list "drain.deadlineMs" $deadline) | int64 -}}
+{{ add .Values.drain.preStopSeconds (div (add $ms 999) 1000) 5 }}
+{{- end -}}
+
+{{- define "carillon.grace" -}}
+{{- $needed := include "carillon.needed" . | int64 -}}
+{{- $given := .Values.drain.terminationGracePeriodSeconds | int64 -}}
+{{- if eq $given 0 -}}
+{{ add $needed 5 }}
+{{- else if lt $given $needed -}}
+{{- fail (printf "drain.terminationGracePeriodSeconds is %d: the drain needs %d (drain.preStopSeconds %d + config.drain.deadlineMs + 5), or clients are cut off. Set it to 0 to have it computed" $given $needed (int64 .Values.drain.preStopSeconds)) -}}
+{{- else -}}
+{{ $given }}
+{{- end -}}
+{{- end -}}
+
+{{/* How long a proxy keeps a silent connection, in seconds. */}}
+{{- define "carillon.idleTimeout" -}}
+{{- $idle := default 30 (dig "heartbeat" "idleSeconds" 30 .Values.config) | int64 -}}
+{{- $given := .Values.ingress.idleTimeoutSeconds | int64 -}}
+{{- if eq $given 0 -}}
+{{ div (mul $idle 5) 2 }}
+{{- else if le $given $idle -}}
+{{- fail (printf "ingress.idleTimeoutSeconds is %d: connections may be silent for %d s (config.heartbeat.idleSeconds); give more, or 0 to have it computed" $given $idle) -}}
+{{- else -}}
+{{ $given }}
+{{- end -}}
+{{- end -}}
+
+{{- define "carillon.several" -}}
+{{- if or .Values.autoscaling.enabled (gt (int64 .Values.replicas) 1) -}}true{{- end -}}
+{{- end -}}

@@ -1,0 +1,31 @@
+{{/*
+Every proxy cuts connections that are silent for too long; the broker's pings are what keeps them busy. What is cut has
+to be dead: hence more than the heartbeat, and not hours, which would keep dead ones.
+*/}}
+{{- define "carillon.ingressTimeouts" -}}
+{{- $idle := include "carillon.idleTimeout" . -}}
+{{- $controller := .Values.ingress.controller -}}
+{{- if eq $controller "nginx" }}
+nginx.ingress.kubernetes.io/proxy-connect-timeout: "5"
+nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $idle | quote }}
+nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $idle | quote }}
+{{- if .Values.canary.of }}
+nginx.ingress.kubernetes.io/canary: "true"
+nginx.ingress.kubernetes.io/canary-weight: {{ .Values.canary.weight | toString | quote }}
+{{- end }}
+{{- else if eq $controller "nginx-inc" }}
+nginx.org/websocket-services: {{ include "carillon.fullname" . }}
+nginx.org/proxy-connect-timeout: 5s
+nginx.org/proxy-read-timeout: {{ $idle }}s
+nginx.org/proxy-send-timeout: {{ $idle }}s
+{{- else if eq $controller "haproxy" }}
+haproxy.org/timeout-connect: 5s
+haproxy.org/timeout-tunnel: {{ $idle }}s
+{{- else if eq $controller "alb" }}
+alb.ingress.kubernetes.io/target-type: ip
+alb.ingress.kubernetes.io/load-balancer-attributes: idle_timeout.timeout_seconds={{ $idle }}
+alb.ingress.kubernetes.io/target-group-attributes: deregistration_delay.timeout_seconds={{ include "carillon.grace" . }}
+alb.ingress.kubernetes.io/healthcheck-port: "9090"
+alb.ingress.kubernetes.io/healthcheck-path: /readyz
+{{- end }}
+{{- end -}}
