@@ -1,23 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
-import { type Api, createApi } from './api/api.ts';
+import type { Api } from './api/api.ts';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
+import { createNodeApi } from './app/api.ts';
 import { sendAway } from './app/away.ts';
 import { createBus } from './app/bus.ts';
 import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
+import { createTicketSecrets, type TicketSecrets } from './app/tickets.ts';
 import { clock, nowMs } from './app/time.ts';
 import { createUsage, type UsageOfTenants } from './app/usage.ts';
 import { createVerifier } from './auth/verifier.ts';
-import { dryRun } from './broker/access/dry-run.ts';
 import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
 import type { WebHandler } from './broker/web.ts';
-import { type Config, parsePolicy } from './config.ts';
+import type { Config } from './config.ts';
 import { type Admin, createAdmin } from './ops/admin.ts';
 import { redacted } from './ops/diagnostics.ts';
 import { judge, type Phase, type Readiness } from './ops/health.ts';
@@ -58,6 +59,7 @@ class Node implements App {
   readonly #transport: Transport;
   readonly #limits: LimitsOfTenants;
   readonly #usage: UsageOfTenants;
+  readonly #tickets: TicketSecrets;
   readonly #hub: Hub;
   readonly #api: Api;
   readonly #nodeAdmin: NodeAdmin;
@@ -85,27 +87,26 @@ class Node implements App {
     this.#transport = createTransport(config, log, tally, verifier, exclusions, web);
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
-    const stores = { bus, cursors, cluster, tenants: this.#limits.tenants, exclusions };
-    this.#hub = createHub(config, this.#levels, serverId, tally, guarded, stores, this.#transport);
-    const { view } = this.#hub;
-    const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
-    this.#api = createApi({
+    this.#tickets = createTicketSecrets(config, cluster, log);
+    this.#hub = createHub(config, {
+      serverId,
+      bus,
+      cursors,
       cluster,
-      backend: view.backend,
-      policies: view.policies,
-      explain: (question) => dryRun({ verifier: guarded, policies: view.policies, ...known }, question),
-      parsePolicy,
+      tenants: this.#limits.tenants,
+      ticketSecrets: this.#tickets.secrets,
       exclusions,
-      usage: this.#usage.book,
+      fanout: this.#transport,
       verifier: guarded,
-      adminToken: config.admin.token,
-      limits: config.api,
-      log,
-      nowMs,
+      tally,
+      log: this.#levels,
     });
+    const { view } = this.#hub;
+    const { book } = this.#usage;
+    this.#api = createNodeApi(config, view, { cluster, exclusions, usage: book, verifier: guarded, log });
     this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
     const { version } = config.node;
-    this.#metrics = createMetrics({ tally, bus, cluster, usage: this.#usage.book, api: this.#api, version });
+    this.#metrics = createMetrics({ tally, bus, cluster, usage: book, api: this.#api, version });
     this.#admin = createAdmin({
       ...config.admin.listen,
       readiness: () => this.#readiness(),
@@ -119,7 +120,7 @@ class Node implements App {
     // First: probes are answered while the bus is being reached.
     const { host, port } = await this.#admin.listen();
     await Promise.all([this.#bus.start().then(() => this.#cluster.start()), this.#verifier.start()]);
-    await this.#usage.begin();
+    await Promise.all([this.#usage.begin(), this.#tickets.start()]);
     this.#limits.begin();
     const listen = await this.#transport.listen(
       (connection, identity, resumes) => this.#hub.connect(connection, identity, resumes),
@@ -129,6 +130,7 @@ class Node implements App {
     );
     this.#ticking = setInterval(() => {
       this.#hub.tick();
+      this.#tickets.tick();
       this.#usage.book.tick();
       this.#nodeAdmin.tick();
       this.#transport.observeLag(this.#lag.p99Ms());

@@ -3,7 +3,7 @@ import type { Clock, Identity, Resumption, Tickets, TicketVerdict } from '../bro
 
 export interface TicketOptions {
   /** The first signs, all of them open: a rotation puts the new one first and takes the old one out a ttl later. */
-  readonly secrets: readonly Uint8Array[];
+  readonly secrets: () => readonly Uint8Array[];
   readonly ttlSeconds: number;
 }
 
@@ -25,11 +25,11 @@ interface Contents {
  */
 export function createTickets(options: TicketOptions, clock: Clock): Tickets {
   const { secrets, ttlSeconds } = options;
-  const signing = secrets[0];
-  if (signing === undefined) throw new Error('tickets need a secret');
   return {
     ttlSeconds,
     issue: (identity, resumption) => {
+      const [signing] = secrets();
+      if (signing === undefined) throw new Error('tickets need a secret');
       const until = Math.floor(clock.now() / 1000) + ttlSeconds;
       const contents: Contents = { ...resumption, until, identity };
       const body = Buffer.from(JSON.stringify(contents)).toString('base64url');
@@ -39,7 +39,7 @@ export function createTickets(options: TicketOptions, clock: Clock): Tickets {
     open: (ticket) => {
       const [body = '', signature = '', ...rest] = ticket.split('.');
       const given = Buffer.from(signature, 'base64url');
-      const genuine = rest.length === 0 && secrets.some((secret) => same(sign(body, secret), given));
+      const genuine = rest.length === 0 && secrets().some((secret) => same(sign(body, secret), given));
       if (!genuine) return refused('unauthorized', 'the ticket is not genuine');
       return judge(JSON.parse(Buffer.from(body, 'base64url').toString()) as Contents, clock.now() / 1000);
     },

@@ -39,7 +39,11 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     drain,
     log,
     page: { enabled: enabled === 'development' ? development : enabled },
-    tickets: { secrets: settings.tickets.secrets, ttlSeconds: settings.tickets.ttl },
+    tickets: {
+      secrets: settings.tickets.secrets,
+      ttlSeconds: settings.tickets.ttl,
+      rotateSeconds: settings.tickets.rotate,
+    },
     cluster: settings.cluster,
     state: defined(settings.state),
     api: settings.api,

@@ -223,10 +223,10 @@ export function warningsFor(settings: Settings, { auth, token }: Secrets, machin
   const found: readonly (readonly [boolean, string])[] = [
     [keys.some(isShortSecret), `an HS256 secret has fewer than ${SECRET_BYTES_MIN} bytes: it can be guessed`],
     [
-      settings.nats !== undefined &&
+      settings.nats?.coreOnly === true &&
         settings.tickets.secrets.length === 0 &&
         !auth.keys.some((key) => key.secret),
-      'tickets.secrets is empty, and there is no shared secret to make one from: tickets are good on their own node only',
+      'tickets.secrets is empty, nats.coreOnly leaves no store to share a key through, and there is no shared secret to make one from: tickets are good on their own node only',
     ],
     [!limits.rates, 'limits.rates is off: rate limits and per-turn budgets are not enforced'],
     [auth.allowQueryToken, 'auth.allowQueryToken is on: tokens in URLs end up in the logs of proxies'],

@@ -194,6 +194,7 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       secrets: z.array(secretText('at least 32 visible ASCII characters', SECRET_TEXT)).prefault([]),
       ttl: seconds(30, 3600).prefault('180s'),
+      rotate: seconds(600, 30 * 86_400).prefault('24h'),
     })
     .prefault({}),
   cluster: z

@@ -60,7 +60,11 @@ export interface Config {
   readonly drain: { readonly windowMs: number; readonly deadlineMs: number; readonly perSecond: number };
   readonly log: { readonly level: LogLevel };
   readonly page: { readonly enabled: boolean };
-  readonly tickets: { readonly secrets: readonly string[]; readonly ttlSeconds: number };
+  readonly tickets: {
+    readonly secrets: readonly string[];
+    readonly ttlSeconds: number;
+    readonly rotateSeconds: number;
+  };
   readonly cluster: ClusterSettings;
   /** dir: where the embedded bus keeps the stores through restarts; absent: in memory only. */
   readonly state: StateLimits & { readonly dir?: string };

@@ -59,7 +59,7 @@ test('a ticket dies with its ttl and with the token behind it, and a forged one 
   assert.throws(() => node.connect('ann', {}, ticket), /ticket has expired/);
   const fresh = info(node.connect('ann').take()).ticket;
   const other = createTickets(
-    { secrets: [new Uint8Array(32).fill(1)], ttlSeconds: 180 },
+    { secrets: () => [new Uint8Array(32).fill(1)], ttlSeconds: 180 },
     { now: () => node.now },
   );
   for (const forged of [`${fresh}A`, fresh.replace(/^./, 'f'), 'a.b', '', '.', 'x.y.z', `${fresh}.`])
@@ -72,11 +72,14 @@ test('a rotated secret: what the old one signed still opens, what the new one si
   const [older, newer] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
   const identity = { user: 'ann', tenant: 'default', rooms: [] };
   const place = { session: 's', generation: 3 };
-  const before = createTickets({ secrets: [older], ttlSeconds: 60 }, clock).issue(identity, place) as string;
-  const rotated = createTickets({ secrets: [newer, older], ttlSeconds: 60 }, clock);
+  const before = createTickets({ secrets: () => [older], ttlSeconds: 60 }, clock).issue(
+    identity,
+    place,
+  ) as string;
+  const rotated = createTickets({ secrets: () => [newer, older], ttlSeconds: 60 }, clock);
   assert.deepEqual(rotated.open(before), { ok: true, identity, resumes: place });
   const after = rotated.issue(identity, place) as string;
-  assert.equal(createTickets({ secrets: [older], ttlSeconds: 60 }, clock).open(after).ok, false);
+  assert.equal(createTickets({ secrets: () => [older], ttlSeconds: 60 }, clock).open(after).ok, false);
 });
 
 test('a live connection gets a newer ticket before the one it has expires', () => {

@@ -98,16 +98,21 @@ test('URLs that are none, or that carry a password, are refused without being sh
   }
 });
 
-test('several nodes without a secret for tickets get a warning', () => {
+test('several nodes that have neither a secret for tickets nor a store to share one get a warning', () => {
   const warned = (text: string) => {
     const result = loadConfig({ env: { CARILLON_NATS_URL: 'nats://127.0.0.1:4222' }, text });
     assert.ok(result.ok);
     return result.warnings.some((warning) => warning.includes('tickets.secrets'));
   };
   const secret = 'thirty-two bytes or more of test secret';
-  assert.equal(warned(`auth: { ${SAFE} }`), true);
-  assert.equal(warned(`auth: { ${SAFE} }\ntickets: { secrets: ["${secret.replaceAll(' ', '-')}"] }`), false);
-  assert.equal(warned(`auth: { keys: [{ kid: a, alg: HS256, secret: ${secret} }] }`), false);
+  assert.equal(warned(`auth: { ${SAFE} }`), false);
+  const core = 'nats: { coreOnly: true }';
+  assert.equal(warned(`auth: { ${SAFE} }\n${core}`), true);
+  assert.equal(
+    warned(`auth: { ${SAFE} }\ntickets: { secrets: ["${secret.replaceAll(' ', '-')}"] }\n${core}`),
+    false,
+  );
+  assert.equal(warned(`auth: { keys: [{ kid: a, alg: HS256, secret: ${secret} }] }\n${core}`), false);
 });
 
 test('waits end before the handshake does, and a set in use is not too old', () => {

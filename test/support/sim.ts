@@ -231,7 +231,7 @@ export class SimNode {
       tally: this.tally,
       log: options.log ?? QUIET,
       exclusions: this.exclusions,
-      tickets: createTickets({ secrets: [new Uint8Array(32)], ttlSeconds: 180 }, clock),
+      tickets: createTickets({ secrets: () => [new Uint8Array(32)], ttlSeconds: 180 }, clock),
       newId: () => `${this.#serverId}-${++this.#ids}`,
     });
   }

@@ -110,3 +110,24 @@ describe('the API of two brokers', () => {
     await until(() => eva.state.name !== 'open');
   });
 });
+
+test('brokers on NATS share a key for tickets that nobody has configured', async () => {
+  const nats = await NatsCluster.start(1);
+  const start = (own: string) =>
+    startBroker({
+      config: {
+        // The first secret would make the key for tickets: it is another one on each of them.
+        auth: { keys: [{ kid: own, alg: 'HS256', secret: own.repeat(40) }] },
+        nats: { url: nats.urls, shards: 2, streamBytes: '64MiB' },
+      },
+    });
+  const [one, other] = await Promise.all([start('a'), start('b')]);
+  const first = connect(one.url, { token: await one.token({ sub: 'ann' }), webSocket: WebSocket });
+  const info = await first.whenOpen();
+  const second = connect(other.url, { ticket: first.ticket as string, token: '', webSocket: WebSocket });
+  const resumed = await second.whenOpen();
+  assert.deepEqual([resumed.session, resumed.resumed, resumed.user], [info.session, true, 'ann']);
+  for (const client of [first, second]) client.close();
+  await Promise.all([one.stop(), other.stop()]);
+  await nats.close();
+});

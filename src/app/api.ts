@@ -1,0 +1,23 @@
+import { type Api, type ApiParts, createApi } from '../api/api.ts';
+import { dryRun } from '../broker/access/dry-run.ts';
+import type { NodeView } from '../broker/admin/view.ts';
+import { type Config, parsePolicy } from '../config.ts';
+import { nowMs } from './time.ts';
+
+type ApiNeeds = Pick<ApiParts, 'cluster' | 'exclusions' | 'usage' | 'verifier' | 'log'>;
+
+export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): Api {
+  const { verifier } = needs;
+  const { backend, policies } = view;
+  const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
+  return createApi({
+    ...needs,
+    backend,
+    policies,
+    explain: (question) => dryRun({ verifier, policies, ...known }, question),
+    parsePolicy,
+    adminToken: config.admin.token,
+    limits: config.api,
+    nowMs,
+  });
+}
