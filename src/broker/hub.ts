@@ -8,7 +8,7 @@ import { Admission } from './admission.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
-import type { Exclusions } from './exclusion/exclusions.ts';
+import type { Cause, Exclusions } from './exclusion/exclusions.ts';
 import { Sweep } from './exclusion/sweep.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
@@ -77,10 +77,10 @@ export class Hub {
     const sweep = new Sweep({
       ...parts,
       sessions: this.#sessions,
-      excluded: ({ identity, connection, id }: Session) =>
-        this.#exclusions.of(identity, connection.address, id),
+      excluded: ({ identity, connection, id }: Session, causes: ReadonlySet<Cause>) =>
+        this.#exclusions.of(identity, connection.address, id, causes),
     });
-    parts.exclusions.watch(() => sweep.changed());
+    parts.exclusions.watch((cause) => sweep.changed(cause));
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
     this.#stamps = new Stamps(parts.clock);

@@ -1,7 +1,7 @@
 /** Who is kept out for a time: users, networks and tenants. */
 import type { Store, StoreEntry, Unstored } from '../cluster.ts';
 import type { Clock, Identity, Log } from '../ports.ts';
-import { type Network, parseAddress, parseNetwork, prefixOf, showNetwork } from './network.ts';
+import { codeOf, type Network, parseAddress, parseNetwork, prefixOf, showNetwork } from './network.ts';
 
 export type BanTarget =
   /** Without a tenant: of every one. */
@@ -65,7 +65,8 @@ export class Bans {
   of({ tenant, user }: Identity): Ban | undefined {
     return this.#first(
       ({ tenants, users }) =>
-        tenants.get(tenant) ?? users.get(userKey(user, tenant)) ?? users.get(userKey(user)),
+        tenants.get(tenant) ??
+        (users.size > 0 ? (users.get(userKey(user, tenant)) ?? users.get(userKey(user))) : undefined),
     );
   }
 
@@ -176,7 +177,7 @@ export class Networks<T> {
   /** undefined takes it out. */
   change(network: Network, value: T | undefined): void {
     const { family, bits } = network;
-    const prefix = prefixOf(network, bits);
+    const prefix = prefixOf(codeOf(network), bits);
     let values = this.#byBits[family].get(bits);
     if (value === undefined) {
       values?.delete(prefix);
@@ -192,8 +193,9 @@ export class Networks<T> {
 
   /** Of a network that the address is in. */
   find(address: Network): T | undefined {
+    const code = codeOf(address);
     for (const [bits, values] of this.#byBits[address.family]) {
-      const found = values.get(prefixOf(address, bits));
+      const found = values.get(prefixOf(code, bits));
       if (found !== undefined) return found;
     }
     return undefined;

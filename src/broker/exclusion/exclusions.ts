@@ -1,6 +1,6 @@
 /** Everybody who is kept out, whatever for: the one place that is asked at connects, resumes and refreshes. */
 import type { CloseReason } from '../../protocol/codes.ts';
-import type { Cluster } from '../cluster.ts';
+import type { Cluster, Store, StoreEntry } from '../cluster.ts';
 import type { ConnectRefusal } from '../limits/admission.ts';
 import type { Clock, Identity, Log, TokenVerifier, Verdict } from '../ports.ts';
 import type { AbuseSettings } from '../settings.ts';
@@ -24,11 +24,14 @@ export interface Exclusion extends ConnectRefusal {
   readonly close: CloseReason;
 }
 
+const CAUSES = ['revoked', 'banned_identity', 'banned_address'] as const;
+export type Cause = (typeof CAUSES)[number];
+
 export class Exclusions {
   readonly revocations: Revocations;
   readonly bans: Bans;
   readonly abuse: Abuse;
-  readonly #watched: (changed: () => void) => void;
+  readonly #stores: readonly Store[];
 
   constructor({ cluster, abuse, ...parts }: ExclusionParts) {
     const revoked = cluster.store('revocations');
@@ -37,16 +40,14 @@ export class Exclusions {
     this.revocations = new Revocations({ ...parts, store: revoked });
     this.bans = new Bans({ ...parts, manual, automatic });
     this.abuse = new Abuse({ ...parts, settings: abuse, bans: this.bans, made: () => automatic.size });
-    this.#watched = (changed) => {
-      // What is taken out excludes nobody new.
-      for (const store of [revoked, manual, automatic])
-        store.watch(({ entry }) => entry !== undefined && changed());
-    };
+    this.#stores = [revoked, manual, automatic];
   }
 
   /** After every change that may exclude somebody who is connected. */
-  watch(changed: () => void): void {
-    this.#watched(changed);
+  watch(changed: (cause: Cause) => void): void {
+    // What is taken out excludes nobody new.
+    for (const store of this.#stores)
+      store.watch(({ entry }) => entry !== undefined && changed(causeOf(entry)));
   }
 
   /** Known before any credential is looked at. */
@@ -61,14 +62,31 @@ export class Exclusions {
   }
 
   /** @param session of a resume, or of a live connection */
-  of(identity: Identity, address: string, session?: string): Exclusion | undefined {
+  of(
+    identity: Identity,
+    address: string,
+    session?: string,
+    causes: Iterable<Cause> = CAUSES,
+  ): Exclusion | undefined {
+    for (const cause of causes) {
+      const found = this.#by(cause, identity, address, session);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #by(cause: Cause, identity: Identity, address: string, session?: string): Exclusion | undefined {
+    if (cause === 'banned_address') return this.ofAddress(address);
+    if (cause === 'banned_identity') {
+      const ban = this.bans.of(identity);
+      return ban && banned(cause, ban);
+    }
     const reason =
       this.revocations.of(identity) ??
       (session === undefined ? undefined : this.revocations.ofSession(session));
-    if (reason !== undefined)
-      return { by: 'revoked', status: 401, code: 'unauthorized', close: 'unauthorized', reason };
-    const ban = this.bans.of(identity);
-    return ban === undefined ? this.ofAddress(address) : banned('banned_identity', ban);
+    return reason === undefined
+      ? undefined
+      : { by: cause, status: 401, code: 'unauthorized', close: 'unauthorized', reason };
   }
 
   /** A verifier that takes no revoked token, whatever it remembers of it. */
@@ -86,6 +104,12 @@ export class Exclusions {
     const reason = verdict.ok ? this.revocations.of(verdict.identity) : undefined;
     return reason === undefined ? verdict : { ok: false, code: 'unauthorized', reason };
   }
+}
+
+function causeOf({ value }: StoreEntry): Cause {
+  const { kind, by } = value as Partial<Ban>;
+  if (by === undefined) return 'revoked';
+  return kind === 'network' ? 'banned_address' : 'banned_identity';
 }
 
 function banned(by: 'banned_address' | 'banned_identity', { reason }: Ban): Exclusion {

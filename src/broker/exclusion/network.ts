@@ -13,13 +13,16 @@ const MAPPED_BITS = 96;
 /** Longer than any address: a key made of a header must not be one of kilobytes. */
 const TEXT_MAX = 64;
 
+const FULL_IPV6 = /^(?:[0-9a-f]{4}:){7}[0-9a-f]{4}$/;
+const DOT = 46;
+const ZERO = 48;
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
 
 /** undefined: it is no address. IPv4 mapped into IPv6 is IPv4. */
 export function parseAddress(text: string): Network | undefined {
-  const plain = text.replace(/^\[|\]$/g, '').toLowerCase();
+  const plain = text.startsWith('[') ? text.replace(/^\[|\]$/g, '') : text;
   if (IPV4.test(plain)) return ipv4(plain);
-  const groups = plain.includes(':') ? groupsOf(plain) : undefined;
+  const groups = plain.includes(':') ? groupsOf(plain.toLowerCase()) : undefined;
   return groups && plainest({ family: 6, groups, bits: 128 });
 }
 
@@ -43,9 +46,17 @@ export function showNetwork({ family, groups, bits }: Network): string {
   return bits === groups.length * GROUP_BITS ? text : `${text}/${bits}`;
 }
 
+/** The groups as one text, each a code unit: made once for an address, cut by `prefixOf` for every length. */
+export function codeOf({ groups }: Network): string {
+  return String.fromCharCode(...groups);
+}
+
 /** The same text for all addresses that share the first `bits`, and for no others of the family. */
-export function prefixOf({ groups }: Network, bits: number): string {
-  return masked(groups, bits).map(hex).join(':');
+export function prefixOf(code: string, bits: number): string {
+  const whole = Math.floor(bits / GROUP_BITS);
+  const rest = bits % GROUP_BITS;
+  if (rest === 0) return code.slice(0, whole);
+  return code.slice(0, whole) + String.fromCharCode(code.charCodeAt(whole) & (0xffff << (GROUP_BITS - rest)));
 }
 
 /**
@@ -74,20 +85,35 @@ function masked(groups: readonly number[], bits: number): number[] {
 }
 
 function ipv4(text: string): Network {
-  const [a = 0, b = 0, c = 0, d = 0] = text.split('.').map(Number);
-  return { family: 4, groups: [(a << 8) | b, (c << 8) | d], bits: 32 };
+  let address = 0;
+  let byte = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code !== DOT) byte = byte * 10 + code - ZERO;
+    else {
+      address = address * 256 + byte;
+      byte = 0;
+    }
+  }
+  address = address * 256 + byte;
+  return { family: 4, groups: [Math.floor(address / 0x10000), address % 0x10000], bits: 32 };
 }
 
 /** ::ffff:a.b.c.d is how an IPv6 socket shows IPv4. */
 function plainest(network: Network): Network {
   const { family, groups, bits } = network;
   const mapped =
-    family === 6 && bits >= MAPPED_BITS && groups.slice(0, 6).map(hex).join(':') === '0:0:0:0:0:ffff';
+    family === 6 &&
+    bits >= MAPPED_BITS &&
+    groups[5] === 0xffff &&
+    groups.findIndex((group) => group !== 0) === 5;
   return mapped ? { family: 4, groups: groups.slice(6), bits: bits - MAPPED_BITS } : network;
 }
 
 /** The eight numbers of an IPv6 address, however it is written; undefined: it is none. */
 function groupsOf(text: string): number[] | undefined {
+  // As uWebSockets.js writes it: sessions are looked at by the thousand.
+  if (FULL_IPV6.test(text)) return text.split(':').map((group) => Number.parseInt(group, 16));
   const url = `http://[${text}]/`;
   if (!/^[0-9a-f:.]+$/.test(text) || !URL.canParse(url)) return undefined;
   // The URL parser knows every way to write one, and writes it without dots and with one "::" at most.

@@ -66,10 +66,11 @@ export class Revocations {
 
   /** Why the credential is not good any more. */
   of({ tenant, user, tokenId, issuedAt = 0 }: Identity): string | undefined {
-    if (tokenId !== undefined) {
+    if (tokenId !== undefined && this.#tokens.size > 0) {
       const token = this.#tokens.get(tokenKey(tokenId, tenant)) ?? this.#tokens.get(tokenKey(tokenId));
       if (token !== undefined) return told(token);
     }
+    if (this.#users.size === 0) return undefined;
     // The tenant's and the one of all tenants may name different times.
     return this.#userBefore(userKey(user, tenant), issuedAt) ?? this.#userBefore(userKey(user), issuedAt);
   }

@@ -127,49 +127,52 @@ test('a refresh with a revoked token is refused, though the verifier knows the t
 test('many sessions are looked at over several turns; changes in a burst share a round', () => {
   const ended = new Set<number>();
   const sessions = new Map(
-    Array.from({ length: 2500 }, (_, n) => [`s${n}`, { n, end: () => void ended.add(n) }] as const),
+    Array.from({ length: 1000 }, (_, n) => [`s${n}`, { n, end: () => void ended.add(n) }] as const),
   );
   let tasks: (() => void)[] = [];
   let timers: number[] = [];
-  let looked = 0;
+  const looks: string[] = [];
   let now = 0;
   const sweep = new Sweep({
     sessions,
-    excluded: ({ n }) => {
-      looked++;
-      return n % 1000 === 0 ? { close: 'forbidden', reason: '' } : undefined;
+    excluded: ({ n }, causes: ReadonlySet<string>) => {
+      looks.push([...causes].join('+'));
+      return n % 400 === 0 ? { close: 'forbidden', reason: '' } : undefined;
     },
     defer: (task) => void tasks.push(task),
     after: (ms, task) => {
       timers.push(ms);
       tasks.push(task);
     },
-    ticks: () => now,
+    // Each look at the time is half of what a turn may take: 100 sessions.
+    ticks: () => (now += 0.5),
   });
   const turn = () => {
+    const before = looks.length;
     const due = tasks;
     tasks = [];
     for (const task of due) task();
+    return looks.length - before;
   };
-  sweep.changed();
-  sweep.changed();
-  const perTurn = [0, 1, 2, 3].map(() => {
-    const before = looked;
-    turn();
-    return looked - before;
-  });
-  assert.deepEqual(perTurn, [1000, 1000, 500, 0]);
-  assert.deepEqual([...ended], [0, 1000, 2000]);
-  // Soon after: not at once. A change during a round brings another one.
-  now = 50;
-  sweep.changed();
-  assert.deepEqual(timers, [150]);
+  sweep.changed('a');
+  sweep.changed('b');
+  sweep.changed('a');
+  assert.equal(tasks.length, 1);
+  const turns = Array.from({ length: 11 }, turn);
+  assert.deepEqual(turns, [...new Array<number>(10).fill(100), 0]);
+  assert.deepEqual([...ended], [0, 400, 800]);
+  assert.deepEqual([...new Set(looks)], ['a+b']);
+  // Soon after: not at once. What comes during a round brings another one.
+  now += 50;
+  sweep.changed('c');
+  assert.ok((timers[0] ?? 0) > 140 && (timers[0] ?? 0) <= 150, `${timers}`);
   timers = [];
   turn();
-  sweep.changed();
-  turn();
-  turn();
-  assert.deepEqual([looked, timers], [5000, [200]]);
+  sweep.changed('d');
+  for (let n = 0; n < 9; n++) assert.equal(turn(), 100);
+  assert.equal(timers.length, 1);
+  assert.equal(turn(), 100);
+  assert.equal(looks.at(-1), 'd');
 });
 
 test('who connects too often within the window is banned, for a time', async (t) => {
