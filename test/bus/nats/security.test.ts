@@ -9,10 +9,11 @@ import { connect } from '@nats-io/transport-node';
 import { applyStreams } from '../../../src/bus/nats/apply.ts';
 import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
 import { applyPermissions, brokerPermissions, type Permissions } from '../../../src/bus/nats/permissions.ts';
+import { NatsUsage } from '../../../src/bus/nats/usage/store.ts';
 import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/bus/probe.ts';
 import { STATE, until } from '../../contract/cluster/subject.ts';
 import { becomes, get } from '../../contract/cursors.ts';
-import { USAGE } from '../../contract/usage.ts';
+import { all, NOW, record, USAGE } from '../../contract/usage.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { authority } from '../../support/nats/certs.ts';
@@ -147,6 +148,20 @@ test('nodes talk and keep their stores with the least permissions', async (conte
     startNode([server], { ...setup, log }),
   ]);
   context.after(() => Promise.all([one.close(), other.close()]));
+  const credentials = { nkeySeed: broker.seed };
+  const usage = new NatsUsage({
+    link: () => one.bus.link(),
+    options: natsOptions({ ...common, credentials }),
+    settings: USAGE,
+    node: 'n1',
+    incarnation: 'r1',
+    clock: Date,
+    log,
+  });
+  context.after(() => usage.close());
+  await usage.start();
+  assert.ok((await usage.keep([record()])) && (await usage.journal([record({ minute: NOW })])));
+  assert.equal((await all(usage)).length, 2);
   const heard: unknown[] = [];
   other.cluster.hear('news', (message) => heard.push(message));
   other.cluster.answer('who', () => 1);
