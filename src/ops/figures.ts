@@ -59,6 +59,9 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
   }),
 );
 
+/** All that a bus may have. */
+export const FIGURE_NAMES: readonly string[] = [...FIGURES.keys()];
+
 export function figureOf(name: string): Figure {
   return FIGURES.get(name) ?? gauge(`Figure ${name} of the bus.`);
 }
