@@ -11,6 +11,7 @@ import { readIdentity } from './config/identity.ts';
 import { readAdminToken, readSetting } from './config/keys.ts';
 import { located, problemsOf } from './config/problems.ts';
 import { settingsSchema } from './config/schema.ts';
+import { readSchemas } from './config/schemas.ts';
 import type { ConfigInput, ConfigProblem, ConfigResult } from './config/types.ts';
 import { VERSION } from './config/version.ts';
 
@@ -31,12 +32,17 @@ export function loadConfig(input: ConfigInput): ConfigResult {
   const parsed = settingsSchema.safeParse(tree);
   if (!parsed.success) return refused([...environment.problems, ...problemsOf(parsed.error, tree, sourceOf)]);
 
-  const settings = parsed.data;
   const base = file ? dirname(file) : '.';
+  const { settings, faults: misfits } = readSchemas(parsed.data, base);
   const { auth, faults } = readIdentity(settings, base);
   const admin = readAdminToken(settings.admin, base);
   const machine = { openFiles: finite(input.openFiles) };
-  const found = [...faults, ...('path' in admin ? [admin] : []), ...checkSettings(settings, auth, machine)];
+  const found = [
+    ...misfits,
+    ...faults,
+    ...('path' in admin ? [admin] : []),
+    ...checkSettings(settings, auth, machine),
+  ];
   const problems = [
     ...environment.problems,
     ...found.map(({ path, ...fault }) => located(path, fault, sourceOf)),

@@ -14,6 +14,7 @@ import { diagnosis } from './admin/diagnosis.ts';
 import { type Explain, explaining } from './admin/explain.ts';
 import { overview } from './admin/overview.ts';
 import { revoking } from './admin/revoke.ts';
+import { schemaViolations } from './admin/schemas.ts';
 import { tenants } from './admin/tenants.ts';
 import { usage } from './admin/usage.ts';
 import { Callers } from './http/callers.ts';
@@ -59,6 +60,7 @@ export function routesOf(parts: RouteParts): Route[] {
     ...explaining(explain),
     ...revoking(exclusions),
     ...banning(exclusions),
+    ...schemaViolations(cluster),
     ...tenants(cluster, policies, parsePolicy),
     ...diagnosis(cluster),
     ...usage(cluster, book),

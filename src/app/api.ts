@@ -15,7 +15,7 @@ export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): 
     backend,
     policies,
     explain: (question) => dryRun({ verifier, policies, ...known }, question),
-    parsePolicy,
+    parsePolicy: (value) => parsePolicy(value, config.limits.schemas),
     adminToken: config.admin.token,
     limits: config.api,
     nowMs,

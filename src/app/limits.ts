@@ -25,7 +25,7 @@ export function createLimits(config: Config, log: Logger, cluster: Cluster): Lim
   const shared = new SharedLimits({
     cluster,
     tenants,
-    parse: parsePolicy,
+    parse: (value) => parsePolicy(value, config.limits.schemas),
     times: config.cluster,
     clock,
     log,

@@ -7,6 +7,7 @@ import { PresenceNotices } from './notices.ts';
 import { Places } from './places.ts';
 import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Rooms } from './rooms.ts';
+import { SchemaChecks } from './schema/checks.ts';
 import type { Batching, Limits, NodeIdentity, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
@@ -51,6 +52,7 @@ export interface Domain {
   readonly notices: PresenceNotices;
   readonly slow: SlowReaders;
   readonly places: Places;
+  readonly schemas: SchemaChecks;
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
@@ -86,5 +88,6 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     notices: new PresenceNotices(parts.fanout, delivery),
     slow,
     places: new Places(parts),
+    schemas: new SchemaChecks({ limits: limits.schemas, clock, ticks, tally }),
   };
 }

@@ -106,6 +106,7 @@ export class Hub {
     return {
       backend: this.#backend,
       policies: this.#domain.tenants.policies,
+      violations: this.#domain.schemas.samples,
       members: (tenant, name) => {
         const room = rooms.get(roomKey(tenant, name));
         return room === undefined ? [] : notices.list(room);

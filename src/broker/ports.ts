@@ -30,6 +30,8 @@ export interface Fault {
   readonly limit?: number;
   /** What of the limit is used. */
   readonly used?: number;
+  /** Of a payload: the place that is wrong, as a JSON pointer. */
+  readonly path?: string;
 }
 
 // -------------------------------------------------------------------------------------------------- bus

@@ -10,6 +10,7 @@ import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
 import type { Membership, Owner } from './membership.ts';
 import type { Action, Connection, Fault, Identity, Resumption, RoomRef } from './ports.ts';
+import { type PayloadSchema, schemaOf } from './schema/schema.ts';
 
 /** What an error answer refers to. */
 export interface Request {
@@ -23,6 +24,8 @@ export interface Target {
   readonly ref: RoomRef;
   readonly grant: Grant;
   readonly pub: boolean;
+  /** What is published there has to fit it. */
+  readonly schema: PayloadSchema | undefined;
 }
 
 /** Rooms whose decision a session keeps. A session that works with more than this pays a lookup again. */
@@ -123,7 +126,7 @@ export class Session implements Owner, Answerable, TenantMember {
     const ref = this.#domain.rooms.ref(this.#identity.tenant, name);
     if (ref === undefined) return undefined;
     const grant = this.#access.grantFor(name);
-    const target = { ref, grant, pub: allows(grant, 'pub') };
+    const target = { ref, grant, pub: allows(grant, 'pub'), schema: schemaOf(this.tenant.policy, ref) };
     if (this.#targets.size >= TARGETS_MAX) this.#targets.clear();
     this.#targets.set(name, target);
     return target;
@@ -254,6 +257,7 @@ function errorFrame(request: Request, fault: Omit<Fault, 'ok'>): ErrorFrame {
     ...(fault.retryAfterMs !== undefined && { retryAfterMs: fault.retryAfterMs }),
     ...(fault.limit !== undefined && { limit: fault.limit }),
     ...(fault.used !== undefined && { used: fault.used }),
+    ...(fault.path !== undefined && { path: fault.path }),
   };
 }
 

@@ -5,6 +5,7 @@
 import type { Overflow } from '../protocol/frames.ts';
 import type { RoomMatcher } from '../protocol/room.ts';
 import type { Rate } from './limits/bucket.ts';
+import type { PayloadSchema, SchemaLimits } from './schema/schema.ts';
 
 export interface HistoryPolicy {
   readonly count: number;
@@ -28,6 +29,8 @@ export interface RoomPolicy {
   readonly description?: string;
   /** For joins that name none. */
   readonly overflow: Overflow;
+  /** What payloads have to look like. */
+  readonly schema?: PayloadSchema;
 }
 
 /** How many small frames may become one array. */
@@ -84,6 +87,7 @@ export interface Limits {
   readonly operations: OperationLimits;
   readonly fairness: FairnessLimits;
   readonly address: AddressLimits;
+  readonly schemas: SchemaLimits;
 }
 
 /** What each frame of a client costs its connection, in points, and how many points it has. */

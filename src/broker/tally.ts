@@ -5,6 +5,7 @@
 import { CLOSE_CODES, CLOSE_TOO_BIG, type CloseReason, type ErrorCode } from '../protocol/codes.ts';
 import { IdentityCounts } from './identity-counts.ts';
 import type { RefusalReason } from './limits/reasons.ts';
+import type { SchemaMode } from './schema/schema.ts';
 
 export type UpgradeOutcome =
   | 'accepted'
@@ -60,6 +61,15 @@ export class Histogram {
   }
 }
 
+export type SchemaOutcome = `${SchemaMode}_${'fits' | 'violates'}`;
+
+const SCHEMA_OUTCOME: Readonly<Record<SchemaMode, readonly [SchemaOutcome, SchemaOutcome]>> = {
+  observe: ['observe_fits', 'observe_violates'],
+  warn: ['warn_fits', 'warn_violates'],
+  enforce: ['enforce_fits', 'enforce_violates'],
+};
+export const SCHEMA_OUTCOMES: readonly SchemaOutcome[] = Object.values(SCHEMA_OUTCOME).flat();
+
 export class Tally {
   connections = 0;
   memberships = 0;
@@ -108,6 +118,10 @@ export class Tally {
   /** For a limit, whatever was asked for. */
   readonly refusals = new Map<RefusalReason, number>();
   readonly identity = new IdentityCounts();
+  /** Payloads held against the schema of their room. */
+  readonly schemaChecks = new Map<SchemaOutcome, number>();
+  /** What the longest of these took. */
+  schemaLongestMs = 0;
 
   upgrade(outcome: UpgradeOutcome): void {
     bump(this.upgrades, outcome);
@@ -119,6 +133,11 @@ export class Tally {
 
   error(code: ErrorCode): void {
     bump(this.errors, code);
+  }
+
+  schemaCheck(mode: SchemaMode, fits: boolean, ms: number): void {
+    bump(this.schemaChecks, SCHEMA_OUTCOME[mode][fits ? 0 : 1]);
+    if (ms > this.schemaLongestMs) this.schemaLongestMs = ms;
   }
 
   refused(by: RefusalReason): void {

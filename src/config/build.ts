@@ -1,4 +1,5 @@
 /** Checked settings to what the parts of the broker receive. */
+import type { SchemaLimits } from '../broker/schema/schema.ts';
 import type { Limits, RoomPolicy } from '../broker/settings.ts';
 import { compilePattern } from '../protocol/room.ts';
 import { type Machine, type Secrets, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
@@ -6,6 +7,7 @@ import { pingSeconds } from './heartbeat.ts';
 import { isKeyless } from './identity.ts';
 import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
+import { roomSchemaOf } from './schema-fields.ts';
 import { buildTenants } from './tenants.ts';
 import type { Config } from './types.ts';
 
@@ -26,11 +28,11 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
     origins: settings.origins?.map(plainOrigin),
     missingOrigin,
     trustedProxies,
-    rooms: settings.rooms.map(roomPolicy),
+    rooms: settings.rooms.map((room) => roomPolicy(room, settings.limits.schemas)),
     limits: buildLimits(settings, around),
     revocation: settings.revocation,
     abuse: settings.abuse,
-    tenants: buildTenants(settings.tenants),
+    tenants: buildTenants(settings.tenants, settings.limits.schemas),
     delivery: settings.delivery,
     compression: settings.compression,
     node: defined({ ...settings.node, version: around.version, heartbeatSeconds: ping, reconnect }),
@@ -64,13 +66,14 @@ function buildLimits(settings: Settings, { openFiles }: Machine): Limits {
   };
 }
 
-function roomPolicy(room: Settings['rooms'][number]): RoomPolicy {
+function roomPolicy(room: Settings['rooms'][number], limits: SchemaLimits): RoomPolicy {
   const common = {
     match: room.match,
     matches: compilePattern(room.match),
     ...(room.cursor !== undefined && { cursor: room.cursor }),
     ...(room.capacity !== undefined && { capacity: room.capacity }),
     ...(room.description !== undefined && { description: room.description }),
+    ...(room.schema !== undefined && { schema: roomSchemaOf(room.match, room.schema, limits) }),
     ...(room.batchMs > 0 && { batchMs: room.batchMs }),
   };
   if (room.history === undefined) return { ...common, overflow: room.overflow ?? 'skip' };

@@ -1,9 +1,9 @@
 /** The YAML text as a plain tree, and where in the text each value stands. */
 import { LineCounter, parseDocument } from 'yaml';
+import { isTree, type Path, type Tree } from './tree.ts';
 import type { ConfigProblem } from './types.ts';
 
-export type Tree = Record<string, unknown>;
-export type Path = readonly (string | number)[];
+export { isTree, type Path, type Tree } from './tree.ts';
 
 export interface ParsedText {
   readonly tree: Tree;
@@ -46,11 +46,10 @@ function withoutEmpty(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutEmpty);
   if (!isTree(value)) return value;
   const filled = Object.entries(value).filter(([, child]) => child !== null);
-  return Object.fromEntries(filled.map(([key, child]) => [key, withoutEmpty(child)]));
-}
-
-export function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  // In a JSON Schema null is a value: { const: null }.
+  return Object.fromEntries(
+    filled.map(([key, child]) => [key, key === 'inline' ? child : withoutEmpty(child)]),
+  );
 }
 
 function refused(name: string, value: string, source: string): TextResult {

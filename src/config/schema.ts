@@ -22,6 +22,7 @@ import {
 } from './leaves.ts';
 import { natsSchema } from './nats.ts';
 
+import { roomSchema } from './schema-fields.ts';
 import { tenantsSchema } from './tenants.ts';
 import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
@@ -46,6 +47,7 @@ const room = z.strictObject({
   capacity: count(1, 10_000_000).optional(),
   description: text('a text of 1 to 256 characters in one line', /^.{1,256}$/u).optional(),
   batchMs: duration(0, 1000).prefault('0ms'),
+  schema: roomSchema.optional(),
 });
 
 const operations = z.strictObject({
@@ -76,6 +78,15 @@ const addresses = z.strictObject({
   entries: count(16, 10_000_000).prefault(100_000),
 });
 
+const schemas = z.strictObject({
+  bytes: size(KIB, MIB).prefault('64KiB'),
+  nodes: count(1, 10_000).prefault(250),
+  steps: count(100, 100_000_000).prefault(20_000),
+  samples: count(0, 10_000).prefault(20),
+  sampleBytes: size(0, KIB).prefault('256'),
+  tenants: count(1, 100_000).prefault(500),
+});
+
 const limits = z.strictObject({
   rates: flag().prefault(true),
   frameBytes: size(512, 16 * MIB).prefault('128KiB'),
@@ -104,6 +115,7 @@ const limits = z.strictObject({
   operations: operations.prefault({}),
   fairness: fairness.prefault({}),
   address: addresses.prefault({}),
+  schemas: schemas.prefault({}),
 });
 
 const abuse = z.strictObject({

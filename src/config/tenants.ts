@@ -8,7 +8,9 @@ import {
   type TenantPolicy,
 } from '../broker/limits/policy.ts';
 import { ACTIONS } from '../broker/ports.ts';
+import type { SchemaLimits, SchemaRule } from '../broker/schema/schema.ts';
 import { accessPattern, choice, count, flag, size } from './leaves.ts';
+import { ruleOf, type TenantSchemaSetting, tenantSchemas } from './schema-fields.ts';
 import { GIB, KIB } from './units.ts';
 
 const MANY = 1_000_000_000;
@@ -44,6 +46,7 @@ const FIELDS = {
   presence: choice(PRESENCE_MODES),
   rooms: z.array(rule).max(RULES_MAX, `at most ${RULES_MAX} entries`),
   weight: count(1, 1000),
+  schemas: tenantSchemas,
 };
 
 /** Every field may be left out: the default holds then. */
@@ -65,6 +68,7 @@ const byDefault = z.strictObject({
   presence: FIELDS.presence.prefault('full'),
   rooms: FIELDS.rooms.prefault([]),
   weight: FIELDS.weight.prefault(1),
+  schemas: FIELDS.schemas.prefault([]),
 });
 
 export const tenantsSchema = z.object({ default: byDefault.prefault({}) }).catchall(override);
@@ -74,25 +78,46 @@ export interface TenantsConfig {
   readonly named: ReadonlyMap<string, PolicyOverride>;
 }
 
-export function buildTenants(settings: z.output<typeof tenantsSchema>): TenantsConfig {
+export function buildTenants(settings: z.output<typeof tenantsSchema>, limits: SchemaLimits): TenantsConfig {
   const { default: base, ...named } = settings;
   return {
-    default: { ...base, ...buildOverride(base) } as TenantPolicy,
-    named: new Map(Object.entries(named).map(([name, each]) => [name, buildOverride(each as Override)])),
+    default: { ...base, ...buildOverride(base, limits) } as TenantPolicy,
+    named: new Map(
+      Object.entries(named).map(([name, each]) => [name, buildOverride(each as Override, limits)]),
+    ),
   };
 }
 
 /** A policy from outside, such as the admin API. `problem` says what is wrong with it. */
 export function parsePolicy(
   value: unknown,
+  limits: SchemaLimits,
 ): { ok: true; policy: PolicyOverride } | { ok: false; problem: string } {
   const parsed = override.safeParse(value);
-  if (parsed.success) return { ok: true, policy: buildOverride(parsed.data) };
+  if (parsed.success) {
+    const misfit = schemaProblem(parsed.data.schemas ?? [], limits);
+    return misfit === undefined
+      ? { ok: true, policy: buildOverride(parsed.data, limits) }
+      : { ok: false, problem: misfit };
+  }
   const problem = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
   return { ok: false, problem };
 }
 
-function buildOverride({ publish, publishBytes, rooms, ...rest }: Override): PolicyOverride {
+function schemaProblem(schemas: readonly TenantSchemaSetting[], limits: SchemaLimits): string | undefined {
+  for (const [at, schema] of schemas.entries()) {
+    if (schema.file !== undefined)
+      return `schemas.${at}.file: files are for the settings; give the schema as inline`;
+    const rule = ruleOf(schema, limits);
+    if ('problem' in rule) return `schemas.${at}.inline: the schema ${rule.problem}`;
+  }
+  return undefined;
+}
+
+function buildOverride(
+  { publish, publishBytes, rooms, schemas, ...rest }: Override,
+  limits: SchemaLimits,
+): PolicyOverride {
   const given = Object.entries(rest).filter(([, value]) => value !== undefined);
   return {
     ...(Object.fromEntries(given) as PolicyOverride),
@@ -101,7 +126,14 @@ function buildOverride({ publish, publishBytes, rooms, ...rest }: Override): Pol
     ...(rooms !== undefined && {
       rooms: rooms.map(({ match, allow = [], deny = [] }) => ({ match, allow, deny })),
     }),
+    ...(schemas !== undefined && { schemas: schemas.map((schema) => judgedRule(schema, limits)) }),
   };
+}
+
+function judgedRule(schema: TenantSchemaSetting, limits: SchemaLimits): SchemaRule {
+  const rule = ruleOf(schema, limits);
+  if ('problem' in rule) throw new Error(`the schema of ${schema.match} ${rule.problem}`);
+  return rule;
 }
 
 /** Without a burst: what comes in a second. */

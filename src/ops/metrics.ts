@@ -4,6 +4,7 @@ import type { Bus, BusHealth } from '../broker/ports.ts';
 import {
   type ClosedBy,
   type Histogram,
+  SCHEMA_OUTCOMES,
   SLOW_OUTCOMES,
   type Tally,
   type UpgradeOutcome,
@@ -54,6 +55,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeTraffic(instruments, source.tally);
   describeSlow(instruments, source.tally);
   describeIdentity(instruments, source.tally.identity);
+  describeSchemas(instruments, source.tally);
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
@@ -195,6 +197,20 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'publish_deliver_seconds',
     'From the bus accepting an event to its bytes being handed to the sockets of this node.',
     tally.delivery,
+  );
+}
+
+function describeSchemas(instruments: Instruments, tally: Tally): void {
+  instruments.counters(
+    'schema_checks_total',
+    'Payloads held against the schema of their room, by its mode and what came of it.',
+    'outcome',
+    () => overClosedSet(SCHEMA_OUTCOMES, tally.schemaChecks),
+  );
+  instruments.gauge(
+    'schema_check_longest_seconds',
+    'The longest that one payload was held against a schema.',
+    () => tally.schemaLongestMs / 1000,
   );
 }
 

@@ -169,6 +169,15 @@ export interface AckFrame {
   readonly seq?: number;
   readonly epoch?: string;
   readonly duplicate?: boolean;
+  /** Accepted all the same: the room's schema is not enforced yet. */
+  readonly warning?: PublishWarning;
+}
+
+export interface PublishWarning {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** A JSON pointer into the payload. */
+  readonly path: string;
 }
 
 export interface EventFrame {
@@ -264,6 +273,8 @@ export interface ErrorFrame {
   readonly limit?: number;
   /** What of the limit is used. */
   readonly used?: number;
+  /** The place in the payload that is wrong, as a JSON pointer. */
+  readonly path?: string;
 }
 
 export type ServerFrame =

@@ -5,6 +5,7 @@ import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
 import type { Accepted, Fault, HistoryPage, HistoryQuery } from '../ports.ts';
+import { schemaOf } from '../schema/schema.ts';
 import type { Session } from '../session.ts';
 import { fault, NO_SUCH_ROOM } from '../session.ts';
 
@@ -32,7 +33,7 @@ export class Backend {
 
   /** As a client's publish: the tenant's limits hold, durable rooms answer when it is stored. */
   publish({ tenant, room, ...rest }: BackendPublication): Promise<Accepted | Fault> {
-    const { rooms, limits, bus, clock, tenants, tally } = this.#domain;
+    const { rooms, limits, bus, clock, tenants, tally, schemas } = this.#domain;
     const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
     if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
     const bytes = Buffer.byteLength(rest.payload);
@@ -45,6 +46,11 @@ export class Backend {
       tally.refused(refused.by);
       return Promise.resolve(refused);
     }
+    const schema = schemaOf(tenants.policies.of(tenant), ref);
+    const misfit =
+      schema &&
+      schemas.violation(schema, JSON.parse(rest.payload), rest.payload, { tenant, room, user: rest.from });
+    if (schema?.mode === 'enforce' && misfit !== undefined) return Promise.resolve({ ok: false, ...misfit });
     return new Promise((settled) => {
       bus.publish({ room: ref, ...rest, ephemeral: false }, (outcome) => {
         if (outcome.ok) countPublish(this.#domain, tenants.of(tenant), { room: ref, ...rest }, outcome);

@@ -1,6 +1,7 @@
 /** What one node does for the admin calls of the whole installation: the answers to their questions. */
 import type { Member } from '../../protocol/frames.ts';
 import type { Cancel, Cluster } from '../cluster.ts';
+import type { Violation } from '../schema/samples.ts';
 import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
 import { closeRoom, kick, type Selector } from './removal.ts';
 import { type RoomInfo, type RoomQuery, topRooms } from './rooms.ts';
@@ -22,6 +23,10 @@ export interface Questions {
   readonly 'tenant.broadcast': [
     { readonly tenant: string; readonly payload: string; readonly from: string },
     number,
+  ];
+  readonly 'admin.schema-violations': [
+    { readonly tenant?: string | undefined; readonly limit: number },
+    readonly Violation[],
   ];
   readonly 'admin.log-level': [{ readonly level: string; readonly tenant?: string | undefined }, boolean];
   readonly 'admin.diagnostics': [Record<string, never>, object];
@@ -54,6 +59,7 @@ export class NodeAdmin {
       'room.members': ({ tenant, room }) => view.members(tenant, room),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
       'admin.diagnostics': () => operations.diagnostics(),
+      'admin.schema-violations': ({ tenant, limit }) => view.violations.list(tenant, limit),
       'admin.log-level': ({ level, tenant }) => {
         operations.setLogLevel(level, tenant);
         return true;

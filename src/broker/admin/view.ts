@@ -2,6 +2,7 @@ import type { Member } from '../../protocol/frames.ts';
 import type { Policies } from '../limits/policy.ts';
 import type { BusHealth } from '../ports.ts';
 import type { Room } from '../room.ts';
+import type { Samples } from '../schema/samples.ts';
 import type { Session } from '../session.ts';
 import type { Tally } from '../tally.ts';
 import type { Backend } from './backend.ts';
@@ -14,6 +15,7 @@ export interface NodeView {
   members(tenant: string, room: string): readonly Member[];
   readonly backend: Backend;
   readonly policies: Policies;
+  readonly violations: Samples;
   readonly tally: Tally;
   health(): BusHealth;
   /** Milliseconds since 1970. */

@@ -1,4 +1,4 @@
-import type { AckFrame } from '../../protocol/frames.ts';
+import type { AckFrame, PublishWarning } from '../../protocol/frames.ts';
 import type { InboundPub } from '../../protocol/inbound.ts';
 import { ECHO_ROOM } from '../../protocol/room.ts';
 import type { Answerable } from '../delivery.ts';
@@ -7,6 +7,8 @@ import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
 import type { Tenant } from '../limits/tenant.ts';
 import type { Accepted, Connection, Fault, Publication, Skip } from '../ports.ts';
+import type { SchemaViolation } from '../schema/checks.ts';
+import type { PayloadSchema } from '../schema/schema.ts';
 import { fault, NO_SUCH_ROOM, type Session } from '../session.ts';
 
 export function publish(session: Session, frame: InboundPub, domain: Domain): void {
@@ -17,7 +19,11 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
     return session.refuse(frame, fault('forbidden', 'the token does not allow "pub" in this room'));
   const refused = session.tenant.admitPublish(frame.payloadText, domain.clock);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
-  const held = heldAck(session, frame, domain);
+  const { schema } = target;
+  const misfit = schema && violationOf(session, frame, domain, schema);
+  if (misfit !== undefined && schema?.mode === 'enforce') return session.refuse(frame, misfit);
+  const warning = schema?.mode === 'warn' ? misfit : undefined;
+  const held = heldAck(session, frame, domain, warning);
   const publication = {
     room: target.ref,
     from: session.identity.user,
@@ -29,8 +35,18 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   };
   domain.bus.publish(publication, (outcome) => {
     if (outcome.ok) countPublish(domain, session.tenant, publication, outcome);
-    settle(session, frame, outcome, held);
+    settle(session, frame, outcome, held, warning);
   });
+}
+
+function violationOf(
+  session: Session,
+  { room, payload, payloadText }: InboundPub,
+  domain: Domain,
+  schema: PayloadSchema,
+): SchemaViolation | undefined {
+  const { tenant, user } = session.identity;
+  return domain.schemas.violation(schema, payload, payloadText, { tenant, room, user });
 }
 
 function settle(
@@ -38,10 +54,11 @@ function settle(
   frame: InboundPub,
   outcome: Accepted | Fault,
   held: HeldAck | undefined,
+  warning: PublishWarning | undefined,
 ): void {
   // A duplicate has no event of its own to wait for.
   if (held !== undefined && !(outcome.ok && outcome.duplicate)) held.settled(outcome);
-  else if (outcome.ok) acknowledge(session, ackFrame(frame, outcome));
+  else if (outcome.ok) acknowledge(session, ackFrame(frame, outcome, warning));
   else session.refuse(frame, outcome);
 }
 
@@ -80,7 +97,7 @@ function echo(session: Session, frame: InboundPub, domain: Domain): void {
   session.send(ackFrame(frame, undefined));
 }
 
-function ackFrame(frame: InboundPub, outcome: Accepted | undefined): AckFrame {
+function ackFrame(frame: InboundPub, outcome: Accepted | undefined, warning?: PublishWarning): AckFrame {
   return {
     type: 'ack',
     room: frame.room,
@@ -88,6 +105,7 @@ function ackFrame(frame: InboundPub, outcome: Accepted | undefined): AckFrame {
     ...(frame.id !== undefined && { id: frame.id }),
     ...(outcome?.seq !== undefined && { seq: outcome.seq, epoch: outcome.epoch }),
     ...(outcome?.duplicate === true && { duplicate: true }),
+    ...(warning !== undefined && { warning }),
   };
 }
 
@@ -99,13 +117,15 @@ function ackFrame(frame: InboundPub, outcome: Accepted | undefined): AckFrame {
 class HeldAck implements Skip, Answerable {
   readonly #session: Session;
   readonly #frame: InboundPub;
+  readonly #warning: PublishWarning | undefined;
   readonly #domain: Domain;
   #outcome: Accepted | Fault | undefined;
   #answered = false;
 
-  constructor(session: Session, frame: InboundPub, domain: Domain) {
+  constructor(session: Session, frame: InboundPub, domain: Domain, warning: PublishWarning | undefined) {
     this.#session = session;
     this.#frame = frame;
+    this.#warning = warning;
     this.#domain = domain;
   }
 
@@ -142,7 +162,7 @@ class HeldAck implements Skip, Answerable {
     if (this.#answered) return;
     this.#answered = true;
     if (!outcome.ok) return this.#session.refuse(this.#frame, outcome);
-    const ack = ackFrame(this.#frame, outcome);
+    const ack = ackFrame(this.#frame, outcome, this.#warning);
     // Not the membership that it was published in: the session may have left and joined again since.
     if (this.#session.rooms.get(ack.room)?.native === true) this.#session.send(ack);
     else acknowledge(this.#session, ack);
@@ -150,8 +170,13 @@ class HeldAck implements Skip, Answerable {
 }
 
 /** Only who would get the event natively has to be skipped. */
-function heldAck(session: Session, frame: InboundPub, domain: Domain): HeldAck | undefined {
+function heldAck(
+  session: Session,
+  frame: InboundPub,
+  domain: Domain,
+  warning: PublishWarning | undefined,
+): HeldAck | undefined {
   if (frame.echo !== false) return undefined;
   const member = session.rooms.get(frame.room);
-  return member?.native === true ? new HeldAck(session, frame, domain) : undefined;
+  return member?.native === true ? new HeldAck(session, frame, domain, warning) : undefined;
 }

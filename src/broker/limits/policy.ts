@@ -1,5 +1,6 @@
 /** What a tenant may have and do (docs/protocol.md, section 7). Counts and rates of 0 mean no limit. */
 import type { Action } from '../ports.ts';
+import type { SchemaRule } from '../schema/schema.ts';
 import type { Rate } from './bucket.ts';
 
 export const ON_DUPLICATE = ['keep-all', 'replace', 'reject'] as const;
@@ -33,6 +34,8 @@ export interface TenantPolicy {
   readonly deliveriesPerSecond: number;
   readonly presence: PresenceMode;
   readonly rooms: readonly RoomRule[];
+  /** Of payloads, in the place of what the config says of the room; the first match holds. */
+  readonly schemas: readonly SchemaRule[];
   /** The share under overload, beside other tenants' weights. */
   readonly weight: number;
 }
@@ -54,6 +57,7 @@ export const UNLIMITED: TenantPolicy = Object.freeze({
   deliveriesPerSecond: 0,
   presence: 'full',
   rooms: [],
+  schemas: [],
   weight: 1,
 });
 

@@ -69,6 +69,8 @@ export interface Frame {
   readonly limits: Readonly<Record<string, number>>;
   readonly reconnect: { readonly minMs: number; readonly maxMs: number };
   readonly features: readonly string[];
+  readonly path: string;
+  readonly warning: { readonly code: string; readonly reason: string; readonly path: string };
 }
 
 export type Request = { readonly type: string } & Readonly<Record<string, unknown>>;

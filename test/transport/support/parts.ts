@@ -44,6 +44,7 @@ const LIMITS: Limits = {
   },
   fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
   address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
+  schemas: { bytes: 65_536, nodes: 250, steps: 20_000, samples: 20, sampleBytes: 256, tenants: 500 },
 };
 
 export function testLimits(overrides: Partial<Limits> = {}): Limits {
