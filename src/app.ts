@@ -165,6 +165,10 @@ class Node implements App {
       drain: (reason) => this.#beginDrain(reason),
       setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
       diagnostics: () => this.#diagnostics(),
+      keys: async (refresh) => {
+        if (refresh) await this.#verifier.refreshKeys();
+        return { node: this.#cluster.node, issuers: this.#verifier.keys() };
+      },
     };
   }
 

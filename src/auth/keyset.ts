@@ -20,6 +20,12 @@ export type KeyLookup =
 const PARTS = ['static', 'file', 'url'] as const;
 export type KeyPart = (typeof PARTS)[number];
 
+export interface ListedKey {
+  readonly kid?: string;
+  readonly alg: string;
+  readonly source: KeyPart;
+}
+
 /**
  * The keys of one issuer, from all their sources. A key that stays through a replacement stays the same object, so
  * that verdicts on its tokens stay good; one that is gone takes its verdicts with it, without a search for them.
@@ -37,6 +43,17 @@ export class KeySet {
 
   get size(): number {
     return this.#all.length;
+  }
+
+  /** Without the keys themselves. */
+  list(): readonly ListedKey[] {
+    return PARTS.flatMap((source) =>
+      (this.#parts.get(source) ?? []).map(({ kid, alg }) => ({
+        ...(kid !== undefined && { kid }),
+        alg,
+        source,
+      })),
+    );
   }
 
   replace(part: KeyPart, keys: readonly VerifyKey[]): void {

@@ -2,7 +2,7 @@
 import { decodeJwt, errors } from 'jose';
 import { KID_MAX } from './jwks.ts';
 import { KEY_ALGORITHMS, type KeySetting } from './keys.ts';
-import { type KeyLookup, KeySet, staticKeys } from './keyset.ts';
+import { type KeyLookup, KeySet, type ListedKey, staticKeys } from './keyset.ts';
 import { type JwksBounds, type JwksTimes, RemoteKeys } from './remote.ts';
 import type { Around } from './surroundings.ts';
 import { WatchedKeys } from './watched.ts';
@@ -22,6 +22,12 @@ export interface JwksOptions extends JwksTimes, JwksBounds {
   readonly cacheDir?: string;
   readonly debounceMs: number;
   readonly pollMs: number;
+}
+
+export interface IssuerKeys {
+  /** As configured, or `default`. */
+  readonly issuer: string;
+  readonly keys: readonly ListedKey[];
 }
 
 /** One issuer, or the tokens of no named issuer. */
@@ -44,6 +50,15 @@ export class Realm {
 
   async start(): Promise<void> {
     await Promise.all([this.#file?.start(), this.#remote?.start()]);
+  }
+
+  list(): IssuerKeys {
+    return { issuer: this.options.issuer ?? 'default', keys: this.keys.list() };
+  }
+
+  /** Fetches the set behind the URL now; files are watched. */
+  async refresh(): Promise<void> {
+    await this.#remote?.refresh();
   }
 
   close(): void {
@@ -75,6 +90,14 @@ export class Realms {
     const named = issuers.map((each) => new Realm(each, jwks, around, changed));
     this.#all = [this.#default, ...named];
     this.#byIssuer = new Map(named.map((realm) => [realm.options.issuer ?? '', realm]));
+  }
+
+  list(): readonly IssuerKeys[] {
+    return this.#all.map((realm) => realm.list());
+  }
+
+  async refresh(): Promise<void> {
+    await Promise.all(this.#all.map((realm) => realm.refresh()));
   }
 
   async start(): Promise<void> {

@@ -70,6 +70,11 @@ export class RemoteKeys {
     if (this.#loadedAt === undefined) await first;
   }
 
+  /** Fetches now; false: that brought no usable set. */
+  refresh(): Promise<boolean> {
+    return this.#refreshed();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

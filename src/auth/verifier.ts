@@ -3,7 +3,7 @@ import type { Identity, RoomGrant, TokenVerifier, Verdict } from '../broker/port
 import { digestOf, Lru } from './cache.ts';
 import { type ClaimsPolicy, judgeClaims } from './claims.ts';
 import type { LiveKey } from './keyset.ts';
-import { type JwksOptions, type Realm, type RealmOptions, Realms } from './realms.ts';
+import { type IssuerKeys, type JwksOptions, type Realm, type RealmOptions, Realms } from './realms.ts';
 import { type Denial, denial, denialOf, expired, notYet } from './reasons.ts';
 import type { Around } from './surroundings.ts';
 import { Webhook, type WebhookOptions } from './webhook.ts';
@@ -22,6 +22,10 @@ export interface VerifierOptions extends RealmOptions, ClaimsPolicy {
 export interface Verifier extends TokenVerifier {
   /** Fetches keys and goes on doing so. @throws when a file of keys cannot be used. */
   start(): Promise<void>;
+  /** The keys in use, without key material. */
+  keys(): readonly IssuerKeys[];
+  /** Fetches the key sets behind URLs now. */
+  refreshKeys(): Promise<void>;
   close(): void;
 }
 
@@ -93,6 +97,14 @@ class CachingVerifier implements Verifier {
 
   start(): Promise<void> {
     return this.#realms.start();
+  }
+
+  keys(): readonly IssuerKeys[] {
+    return this.#realms.list();
+  }
+
+  refreshKeys(): Promise<void> {
+    return this.#realms.refresh();
   }
 
   close(): void {

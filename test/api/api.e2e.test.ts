@@ -348,6 +348,20 @@ describe('the admin API', () => {
     await admin('PUT', 'log-level', { level: 'default', tenant: 'loud' });
   });
 
+  test('the keys in use are listed without the keys, and may be fetched anew', async () => {
+    for (const [method, path] of [
+      ['GET', 'keys'],
+      ['POST', 'keys/refresh'],
+    ] as const) {
+      const { status, body } = await admin(method, path);
+      assert.equal(status, 200);
+      const [node] = body.nodes as readonly [{ issuers: unknown }];
+      assert.deepEqual(node.issuers, [
+        { issuer: 'default', keys: [{ kid: 'env', alg: 'HS256', source: 'static' }] },
+      ]);
+    }
+  });
+
   test('diagnostics name the state and the settings, and no secret', async () => {
     const { status, body } = await admin('GET', 'diagnostics');
     assert.equal(status, 200);

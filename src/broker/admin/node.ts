@@ -8,6 +8,11 @@ import { type RoomInfo, type RoomQuery, topRooms } from './rooms.ts';
 import { type NodeStats, Stats } from './stats.ts';
 import type { NodeView } from './view.ts';
 
+export interface NodeKeys {
+  readonly node: string;
+  readonly issuers: readonly object[];
+}
+
 /** Questions and answers by topic. */
 export interface Questions {
   readonly 'admin.stats': [Record<string, never>, NodeStats];
@@ -29,10 +34,13 @@ export interface Questions {
     readonly Violation[],
   ];
   readonly 'admin.log-level': [{ readonly level: string; readonly tenant?: string | undefined }, boolean];
+  readonly 'admin.keys': [{ readonly refresh: boolean }, NodeKeys];
   readonly 'admin.diagnostics': [Record<string, never>, object];
 }
 
-type Handlers = { readonly [T in keyof Questions]: (question: Questions[T][0]) => Questions[T][1] };
+type Handlers = {
+  readonly [T in keyof Questions]: (question: Questions[T][0]) => Questions[T][1] | Promise<Questions[T][1]>;
+};
 
 export interface NodeOperations {
   /** Begins a drain; false: one is under way. */
@@ -40,6 +48,7 @@ export interface NodeOperations {
   /** `default`: as the settings say, or for a tenant as all others. */
   setLogLevel(level: string, tenant: string | undefined): void;
   diagnostics(): object;
+  keys(refresh: boolean): Promise<NodeKeys>;
 }
 
 export class NodeAdmin {
@@ -58,6 +67,7 @@ export class NodeAdmin {
       'admin.drain': ({ reason }) => operations.drain(reason),
       'room.members': ({ tenant, room }) => view.members(tenant, room),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
+      'admin.keys': ({ refresh }) => operations.keys(refresh),
       'admin.diagnostics': () => operations.diagnostics(),
       'admin.schema-violations': ({ tenant, limit }) => view.violations.list(tenant, limit),
       'admin.log-level': ({ level, tenant }) => {
