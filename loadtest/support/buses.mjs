@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { NatsCluster } from '../../test/support/nats/cluster.ts';
 import { putFirst, startBroker } from './process.mjs';
 
-/** Runs `body` with a function that starts a broker with this config on the bus, before
- * everything else on its CPU, and stops everything after it. */
+/**
+ * Runs `body` with a function that starts a broker with this config on the bus, before everything else on its CPU, and
+ * with the addresses of NATS; stops everything after it.
+ */
 export async function withBus(bus, config, body) {
   const directory = mkdtempSync(join(tmpdir(), 'carillon-bench-'));
   const nats = bus === 'nats' ? await NatsCluster.start(1) : undefined;
@@ -19,6 +21,7 @@ export async function withBus(bus, config, body) {
       MALLOC_MMAP_THRESHOLD_: '131072',
       CARILLON_CONFIG: file,
       ...(nats && { CARILLON_NATS_URL: nats.urls.join(',') }),
+      ...options.env,
     };
     const broker = await startBroker({ ...options, env });
     brokers.push(broker);
@@ -26,7 +29,7 @@ export async function withBus(bus, config, body) {
     return broker;
   };
   try {
-    return await body(start);
+    return await body(start, nats?.urls ?? []);
   } finally {
     await Promise.all(brokers.map((broker) => broker.stop()));
     await nats?.close();

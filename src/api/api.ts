@@ -91,6 +91,7 @@ export function createApi(parts: ApiParts): Api {
     callers: new Callers(verifier, adminToken),
     bodyBytes: limits.bodyBytes,
     log,
+    suspect: (address: string) => failures.wait(address, 1, now()) > 0,
     failed: (address: string) => failures.take(address, 1, now()),
     counted: ({ scope }: Route, status: number) => {
       const label = `${scope}_${Math.floor(status / 100)}xx`;

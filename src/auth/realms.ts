@@ -67,11 +67,16 @@ export class Realm {
   }
 
   find(kid: string | undefined, alg: string): KeyLookup | Promise<KeyLookup> {
+    return this.findNow(kid, alg) ?? this.#remote?.seek(kid, alg) ?? this.keys.find(kid, alg);
+  }
+
+  /** undefined: the issuer may have the key, and has to be asked. */
+  findNow(kid: string | undefined, alg: string): KeyLookup | undefined {
     const found = this.keys.find(kid, alg);
     if (found.ok || found.kind !== 'unknown_kid' || this.#remote === undefined) return found;
     // What no key set can hold is not asked for.
     const possible = (kid ?? '').length <= KID_MAX && KEY_ALGORITHMS.some((known) => known === alg);
-    return possible && alg !== 'HS256' ? this.#remote.seek(kid, alg) : found;
+    return possible && alg !== 'HS256' ? undefined : found;
   }
 }
 

@@ -31,12 +31,13 @@ export function notYet(nbf: number): Denial {
   return denial('not_yet', `the token is not valid before ${instant(nbf)}`);
 }
 
+export const FORGED = denial('signature', 'the signature of the token is not that of its key');
+
 /** undefined: not jose's verdict on the token but a fault of the verifier. */
 export function denialOf(error: unknown): Denial | undefined {
   if (error instanceof errors.JWTExpired) return expired(Number(error.payload.exp));
   if (error instanceof errors.JWTClaimValidationFailed) return claimDenial(error);
-  if (error instanceof errors.JWSSignatureVerificationFailed)
-    return denial('signature', 'the signature of the token is not that of its key');
+  if (error instanceof errors.JWSSignatureVerificationFailed) return FORGED;
   if (error instanceof errors.JOSEAlgNotAllowed)
     return denial('alg', 'the alg of the token is not the one of its key');
   if (error instanceof errors.JOSENotSupported)

@@ -2,9 +2,10 @@ import { decodeProtectedHeader, type JWTPayload, jwtVerify } from 'jose';
 import type { Identity, RoomGrant, TokenVerifier, Verdict } from '../broker/ports.ts';
 import { digestOf, Lru } from './cache.ts';
 import { type ClaimsPolicy, judgeClaims } from './claims.ts';
-import type { LiveKey } from './keyset.ts';
+import { isForged } from './forged.ts';
+import type { KeyLookup, LiveKey } from './keyset.ts';
 import { type IssuerKeys, type JwksOptions, type Realm, type RealmOptions, Realms } from './realms.ts';
-import { type Denial, denial, denialOf, expired, notYet } from './reasons.ts';
+import { type Denial, denial, denialOf, expired, FORGED, notYet } from './reasons.ts';
 import type { Around } from './surroundings.ts';
 import { Webhook, type WebhookOptions } from './webhook.ts';
 
@@ -68,6 +69,12 @@ interface Bad {
 
 type Outcome = Good | Denial;
 
+interface Named {
+  readonly realm: Realm;
+  readonly kid: string | undefined;
+  readonly alg: string;
+}
+
 /** @throws when a key cannot be used: loadConfig refuses such before. */
 export function createVerifier(options: VerifierOptions, around: Around): Verifier {
   return new CachingVerifier(options, around);
@@ -112,7 +119,7 @@ class CachingVerifier implements Verifier {
   }
 
   known(token: string): Verdict | undefined {
-    const outcome = this.#malformed(token) ?? this.#remembered(digestOf(token));
+    const outcome = this.#malformed(token) ?? this.#remembered(digestOf(token)) ?? this.#refusedAtOnce(token);
     return outcome && this.#counted(outcome);
   }
 
@@ -186,21 +193,39 @@ class CachingVerifier implements Verifier {
     return outcome;
   }
 
-  #judge(token: string): Promise<Outcome> | Outcome {
+  /**
+   * What needs no signature check, no fetch and no question to be refused: not remembered either, for that would cost
+   * as much again. undefined: it takes a closer look.
+   */
+  #refusedAtOnce(token: string): Denial | undefined {
+    const named = this.#named(token);
+    if (named === undefined) return undefined;
+    if ('kind' in named) return named;
+    const found = named.realm.findNow(named.kid, named.alg);
+    if (found === undefined) return undefined;
+    if (!found.ok) return keyDenial(found);
+    return isForged(token, found.key) ? FORGED : undefined;
+  }
+
+  /** What the token says of its key, and whose keys those are. undefined: it is for the webhook. */
+  #named(token: string): Named | Denial | undefined {
     const header = COMPACT.test(token) ? headerOf(token) : undefined;
-    if (header === undefined) return this.#webhook ? this.#ask(this.#webhook, token) : MALFORMED;
+    if (header === undefined) return this.#webhook ? undefined : MALFORMED;
     const { alg, kid } = header;
     if (typeof alg !== 'string' || (kid !== undefined && typeof kid !== 'string')) return MALFORMED;
     const realm = this.#realms.of(token);
-    return realm === undefined ? MALFORMED : this.#check(token, realm, kid, alg);
+    return realm === undefined ? MALFORMED : { realm, kid, alg };
   }
 
-  async #check(token: string, realm: Realm, kid: string | undefined, alg: string): Promise<Outcome> {
+  #judge(token: string): Promise<Outcome> | Outcome {
+    const named = this.#named(token);
+    if (named !== undefined) return 'kind' in named ? named : this.#check(token, named);
+    return this.#webhook ? this.#ask(this.#webhook, token) : MALFORMED;
+  }
+
+  async #check(token: string, { realm, kid, alg }: Named): Promise<Outcome> {
     const found = await realm.find(kid, alg);
-    if (!found.ok) {
-      const code = found.kind === 'keys_unavailable' ? 'unavailable' : 'unauthorized';
-      return denial(found.kind, found.reason, code, found.retryAfterMs);
-    }
+    if (!found.ok) return keyDenial(found);
     const { key } = found;
     const { issuer, audience } = realm.options;
     try {
@@ -247,6 +272,11 @@ class CachingVerifier implements Verifier {
     this.#grants.set(text, identity.rooms);
     return identity;
   }
+}
+
+function keyDenial({ kind, reason, retryAfterMs }: Extract<KeyLookup, { ok: false }>): Denial {
+  const code = kind === 'keys_unavailable' ? 'unavailable' : 'unauthorized';
+  return denial(kind, reason, code, retryAfterMs);
 }
 
 function numeric(value: unknown): number | undefined {

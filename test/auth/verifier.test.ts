@@ -291,6 +291,31 @@ test('a refusal is repeated for ten seconds only', async () => {
   assert.equal((await verifier.verify(text)).ok, true);
 });
 
+test('attack: a token that needs no signature check to be refused is refused within the turn', async () => {
+  const verifier = createVerifier(options({ keys: [HMAC, RSA.setting] }), around());
+  const claims = { sub: 'eve', exp: NOW + 60 };
+  const now: readonly [string, RegExp][] = [
+    [forged({ alg: 'HS256', kid: 'hmac' }, claims, 'eve'), /signature/],
+    [forged({ alg: 'HS256', kid: 'nobody' }, claims, 'eve'), /no key/],
+    [forged({ alg: 'none', kid: 'hmac' }, claims, 'eve'), /alg/],
+    [forged({ alg: 'HS256', kid: 7 }, claims, 'eve'), /well-formed/],
+    [forged({ alg: 'ES256', kid: 'hmac' }, claims, 'eve'), /alg/],
+  ];
+  for (const [text, reason] of now) {
+    const verdict = verifier.known(text);
+    assert.ok(verdict && !verdict.ok, text);
+    assert.match(verdict.reason, reason);
+    assert.deepEqual(await verifier.verify(text), verdict, 'the long way comes to the same');
+  }
+  // What it takes a closer look for: a good signature, whatever the claims, and algorithms that take their time.
+  const later = [
+    await token(),
+    await token({ exp: NOW - 60 }),
+    await signed(RSA.signing, 'RS256', { kid: RSA.setting.kid }),
+  ];
+  for (const text of later) assert.equal(verifier.known(text), undefined);
+});
+
 test('attack: forged tokens cannot push good ones out', async () => {
   const verifier = createVerifier(options({ cacheEntries: 2 }), around());
   const good = [await token({ sub: 'a' }), await token({ sub: 'b' })];

@@ -11,6 +11,8 @@ export interface RouterParts {
   readonly callers: Callers;
   readonly bodyBytes: number;
   readonly log: Log;
+  /** Too many credentials from this address were refused. */
+  readonly suspect: (address: string) => boolean;
   /** A credential was refused; milliseconds to wait when there were too many from this address, else 0. */
   readonly failed: (address: string) => number;
   readonly counted: (route: Route, status: number) => void;
@@ -49,6 +51,7 @@ export class Router {
     const admission: Admission = await this.#parts.callers.admit(
       request.header('authorization'),
       route.scope,
+      this.#parts.suspect(request.address),
     );
     if ('refused' in admission) {
       const waitMs = this.#parts.failed(request.address);

@@ -17,6 +17,11 @@ export class Buckets {
     return this.#byKey.size;
   }
 
+  /** Milliseconds to wait; nothing is taken. */
+  wait(key: string, cost: number, now: number): number {
+    return this.#byKey.get(key)?.wait(this.#rate, cost, now) ?? 0;
+  }
+
   /** Milliseconds to wait; 0: taken. */
   take(key: string, cost: number, now: number): number {
     if (this.#rate.perSecond === 0) return 0;
