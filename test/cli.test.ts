@@ -197,7 +197,8 @@ test('carillon token makes what a broker takes', async (t) => {
   const all = ['join', 'pub', 'presence', 'history'];
   assert.deepEqual(alice.identity.rooms, [{ match: '**', allow: all }]);
   assert.ok(Math.abs((alice.identity.exp ?? 0) - Date.now() / 1000 - 3600) < 60);
-  const { exp: _, ...rest } = bob.identity;
+  const { exp: _, issuedAt, ...rest } = bob.identity;
+  assert.ok(Math.abs((issuedAt ?? 0) - Date.now() / 1000) < 60);
   assert.deepEqual(rest, {
     user: 'bob',
     tenant: 't',

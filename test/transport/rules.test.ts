@@ -25,7 +25,8 @@ test('the checks of this file find what they look for', () => {
   assert.deepEqual(having(sample, SUBSCRIPTION), ['x']);
 });
 
-const WORKERS = /['"](?:node:)?(?:worker_threads|cluster)['"]/;
+const WORKERS =
+  /\bfrom ['"](?:node:)?(?:worker_threads|cluster)['"]|\b(?:require|import)\(['"](?:node:)?(?:worker_threads|cluster)['"]/;
 const SUBSCRIPTION = /\bsubscription\b\s*[:(]/;
 
 test('nobody but src/transport knows uWebSockets.js', () => {
@@ -35,7 +36,7 @@ test('nobody but src/transport knows uWebSockets.js', () => {
 });
 
 test('rule 1: what is deferred runs in setImmediate, not in a microtask', () => {
-  const { text } = sources().find(({ path }) => path === 'app.ts') as { text: string };
+  const { text } = sources().find(({ path }) => path === 'app/hub.ts') as { text: string };
   const defers = text.match(/\bdefer\b[^,\n]*/g);
   assert.deepEqual(defers, ['defer: setImmediate', 'defer: setImmediate']);
 });
