@@ -59,6 +59,11 @@ export function createHub(config: Config, { serverId, ticketSecrets, ...parts }:
     clock,
     ticks: nowMs,
     batching: config.delivery,
+    presence: {
+      ...config.presence,
+      messageBytes: config.cluster.messageBytes,
+      silenceMs: config.cluster.heartbeatMs * (config.cluster.missed - 1),
+    },
     defer: setImmediate,
     after: later,
     tickets: createTickets({ secrets: ticketSecrets, ttlSeconds: config.tickets.ttlSeconds }, clock),

@@ -86,7 +86,7 @@ export class Delivery implements RoomHost {
   }
 
   /** Counts a frame that went to a topic of the room; gives its bytes. */
-  sent(room: Room, receivers: number, data: Encoded): number {
+  sent(room: Pick<Room, 'tenant'>, receivers: number, data: Encoded): number {
     const bytes = bytesOf(data);
     this.#tally.framesOut += receivers;
     this.#tally.bytesOut += receivers * bytes;

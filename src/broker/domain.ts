@@ -3,12 +3,12 @@ import { CatchUps } from './catchup.ts';
 import type { Cluster } from './cluster.ts';
 import { Delivery } from './delivery.ts';
 import type { Tenants } from './limits/tenants.ts';
-import { PresenceNotices } from './notices.ts';
 import { Places } from './places.ts';
 import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
+import { Presence } from './presence/presence.ts';
 import { Rooms } from './rooms.ts';
 import { SchemaChecks } from './schema/checks.ts';
-import type { Batching, Limits, NodeIdentity, RoomPolicy } from './settings.ts';
+import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 
@@ -17,6 +17,7 @@ export interface DomainParts {
   readonly node: NodeIdentity;
   readonly limits: Limits;
   readonly batching: Batching;
+  readonly presence: PresenceSettings;
   readonly policies: readonly RoomPolicy[];
   readonly tenants: Tenants;
   readonly bus: Bus;
@@ -49,7 +50,7 @@ export interface Domain {
   readonly delivery: Delivery;
   readonly bundles: Bundles;
   readonly catchUps: CatchUps;
-  readonly notices: PresenceNotices;
+  readonly presence: Presence;
   readonly slow: SlowReaders;
   readonly places: Places;
   readonly schemas: SchemaChecks;
@@ -70,6 +71,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     ticks,
     tally,
   });
+  const rooms = new Rooms(parts.policies, bus, delivery, tally);
   delivery.whenPublished((bytes) => slow.published(bytes));
   return {
     node: parts.node,
@@ -81,11 +83,11 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     bus,
     cursors: parts.cursors,
     verifier: parts.verifier,
-    rooms: new Rooms(parts.policies, bus, delivery, tally),
+    rooms,
     delivery,
     bundles,
     catchUps,
-    notices: new PresenceNotices(parts.fanout, delivery),
+    presence: new Presence({ ...parts, delivery, rooms }),
     slow,
     places: new Places(parts),
     schemas: new SchemaChecks({ limits: limits.schemas, clock, ticks, tally }),

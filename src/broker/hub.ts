@@ -20,7 +20,7 @@ import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
 import { Stamps } from './sessions/stamps.ts';
-import { closedBy } from './tally.ts';
+import { closedBy, mayComeBack } from './tally.ts';
 
 export interface HubParts extends DomainParts {
   readonly tickets: Tickets;
@@ -102,15 +102,11 @@ export class Hub {
 
   /** For the admin calls. */
   get view(): NodeView {
-    const { rooms, tally, bus, clock, notices } = this.#domain;
+    const { rooms, tally, bus, clock } = this.#domain;
     return {
       backend: this.#backend,
       policies: this.#domain.tenants.policies,
       violations: this.#domain.schemas.samples,
-      members: (tenant, name) => {
-        const room = rooms.get(roomKey(tenant, name));
-        return room === undefined ? [] : notices.list(room);
-      },
       sessions: this.#sessions,
       rooms: () => rooms.all(),
       room: (tenant, name) => rooms.get(roomKey(tenant, name)),
@@ -190,6 +186,7 @@ export class Hub {
     for (const session of this.#renewals.take(now)) this.#renewTicket(session);
     this.#resumptions.sweep(now);
     this.#domain.tenants.tick(now);
+    this.#domain.presence.tick(now);
   }
 
   close(): void {
@@ -256,7 +253,7 @@ export class Hub {
   }
 
   #closed(session: Session, code: number): void {
-    session.closed();
+    session.closed(mayComeBack(code));
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());
     this.#expiries.delete(session);

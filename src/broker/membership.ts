@@ -5,6 +5,8 @@ import type { Room, RoomMember } from './room.ts';
 
 /** The session a membership belongs to, as far as a room, a catch-up or a drain needs it. */
 export interface Owner {
+  /** Of the session. */
+  readonly id: string;
   readonly connection: Connection;
   readonly identity: Identity;
   /** At once. */

@@ -5,7 +5,7 @@ import type { Tenant } from './limits/tenant.ts';
 import type { Meter } from './meter.ts';
 import { capacityOf } from './places.ts';
 import type { Connection, Fault, RoomRef, RoomSink } from './ports.ts';
-import type { PresenceView } from './presence.ts';
+import type { RoomPresence } from './presence/view.ts';
 
 /** What a room knows of one of its members. */
 export interface RoomMember {
@@ -66,7 +66,7 @@ export class Room implements RoomSink {
   held = false;
   /** Members whose acks wait with it. */
   #waiting: Waiting[] | undefined;
-  presence: PresenceView | undefined;
+  presence: RoomPresence | undefined;
   latest: Latest | undefined;
   /** undefined: nothing has been delivered yet. */
   meter: Meter | undefined;

@@ -204,9 +204,12 @@ export class Session implements Owner, Answerable, TenantMember {
     this.send({ type: 'left', room: membership.room.ref.name, code: fault.code, reason: fault.reason });
   }
 
-  /** Takes the session out of a room, at an exact place in the room's order. */
-  drop(membership: Membership): void {
-    const { delivery, rooms, catchUps, slow, notices, tally, cursors, places } = this.#domain;
+  /**
+   * Takes the session out of a room, at an exact place in the room's order.
+   * @param lost with its connection, which may come back.
+   */
+  drop(membership: Membership, lost = false): void {
+    const { delivery, rooms, catchUps, slow, presence, tally, cursors, places } = this.#domain;
     const { room } = membership;
     delivery.flushRoom(room);
     membership.releaseAcks();
@@ -215,7 +218,7 @@ export class Session implements Owner, Answerable, TenantMember {
     slow.stop(membership);
     room.remove(membership);
     tally.memberships--;
-    notices.departed(membership);
+    presence.departed(membership, lost);
     if (membership.placed) places.free(room.ref.key);
     rooms.release(room);
     cursors.flush(room.ref, membership.user);
@@ -237,10 +240,10 @@ export class Session implements Owner, Answerable, TenantMember {
     this.end('slow_consumer', 'reads too slowly: resume from the last position');
   }
 
-  /** The socket is gone. */
-  closed(): void {
+  /** The socket is gone; `lost`: the client may come back. */
+  closed(lost: boolean): void {
     this.ended = true;
-    for (const membership of [...this.rooms.values()]) this.drop(membership);
+    for (const membership of [...this.rooms.values()]) this.drop(membership, lost);
   }
 }
 

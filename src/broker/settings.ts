@@ -160,6 +160,28 @@ export interface ClusterSettings {
   readonly skewMs: number;
 }
 
+/** Who is in a room, as it is told to clients and between nodes. */
+export interface PresenceSettings {
+  /** How long a change waits for others, to clients and to nodes alike. 0: one turn of the loop. */
+  readonly batchMs: number;
+  /** How long a user stays whose connection was lost. */
+  readonly graceMs: number;
+  /** How long a join with `presence: true` waits for what other nodes have to say. */
+  readonly joinWaitMs: number;
+  /** Every room that is listened to is compared with the other nodes so often. */
+  readonly digestMs: number;
+  /** The most members of a room whose list is told to who joins. */
+  readonly fullMembers: number;
+  /** The most members of a room whose changes are told. */
+  readonly deltaMembers: number;
+  /** Lost connections whose users stay, per room that they were in. */
+  readonly kept: number;
+  /** `cluster.messageBytes`. */
+  readonly messageBytes: number;
+  /** How long a node has been silent at least when it is called down. */
+  readonly silenceMs: number;
+}
+
 /** The stores that every node has whole. */
 export interface StateLimits {
   /** Of one store. */

@@ -47,6 +47,7 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
       rotateSeconds: settings.tickets.rotate,
     },
     cluster: settings.cluster,
+    presence: settings.presence,
     state: defined(settings.state),
     api: settings.api,
     usage: { flushMs: usage.flushMs, ageMs: usage.age, bytes: usage.bytes, records: usage.records },

@@ -219,6 +219,17 @@ export const settingsSchema = z.strictObject({
       askMs: duration(10, 60_000).prefault('500ms'),
     })
     .prefault({}),
+  presence: z
+    .strictObject({
+      batchMs: duration(0, 10_000).prefault('100ms'),
+      graceMs: duration(0, 600_000).prefault('5s'),
+      joinWaitMs: duration(0, 10_000).prefault('250ms'),
+      digestMs: duration(1000, 24 * HOUR_MS).prefault('5m'),
+      fullMembers: count(0, 1_000_000).prefault(1000),
+      deltaMembers: count(0, 1_000_000).prefault(5000),
+      kept: count(0, 100_000_000).prefault(200_000),
+    })
+    .prefault({}),
   state: z
     .strictObject({
       dir: text('the path of a folder', /^.+$/).optional(),

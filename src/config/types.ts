@@ -6,6 +6,7 @@ import type {
   ClusterSettings,
   Limits,
   NodeIdentity,
+  PresenceSettings,
   RoomPolicy,
   StateLimits,
 } from '../broker/settings.ts';
@@ -66,6 +67,7 @@ export interface Config {
     readonly rotateSeconds: number;
   };
   readonly cluster: ClusterSettings;
+  readonly presence: Omit<PresenceSettings, 'messageBytes' | 'silenceMs'>;
   /** dir: where the embedded bus keeps the stores through restarts; absent: in memory only. */
   readonly state: StateLimits & { readonly dir?: string };
   readonly api: {

@@ -69,6 +69,8 @@ export interface PresenceFrame {
   readonly type: 'presence';
   readonly room: string;
   readonly id?: RequestId;
+  /** Which of these are there? */
+  readonly users?: readonly string[];
 }
 
 export interface RefreshFrame {
@@ -117,6 +119,10 @@ export interface ServerInfoFrame {
 
 export type Recovered = 'fresh' | 'full' | 'partial' | 'none';
 
+export const PRESENCE_MODES = ['full', 'delta', 'count'] as const;
+/** full: the members, then every change; delta: changes without the list; count: how many there are. */
+export type PresenceMode = (typeof PRESENCE_MODES)[number];
+
 export interface Member {
   readonly user: string;
   readonly info?: Readonly<Record<string, unknown>>;
@@ -135,8 +141,12 @@ export interface JoinedFrame {
   readonly replay: number;
   /** In a room with a stored cursor: how many events lie after it. */
   readonly unread?: number;
+  /** With `presence: true`: how much is told of who is in the room. */
+  readonly mode?: PresenceMode;
   readonly members?: readonly Member[];
   readonly count?: number;
+  /** Not every node has told yet who is there: `presence` frames bring the rest. */
+  readonly partial?: true;
   /** Of the room, for people. */
   readonly description?: string;
   readonly limits?: RoomLimits;
@@ -214,11 +224,15 @@ export interface PresenceUpdateFrame {
   readonly type: 'presence';
   readonly room: string;
   readonly id?: RequestId;
-  readonly mode: 'full' | 'delta' | 'count';
+  readonly mode: PresenceMode;
   readonly members?: readonly Member[];
   readonly joined?: readonly Member[];
   readonly left?: readonly string[];
+  /** Of the users that were asked for, those who are there. */
+  readonly users?: readonly string[];
   readonly count: number;
+  /** As in `joined`. */
+  readonly partial?: true;
 }
 
 export interface HistoryPageFrame {

@@ -7,6 +7,8 @@ import { isRoomName } from './room.ts';
 
 /** The most events that a join may ask for by `{last: n}`. */
 export const SINCE_LAST_MAX = 10_000;
+/** Users that a presence query may ask for. */
+export const USERS_MAX = 100;
 /** UTF-16 units: id, msgId, key, epoch and a textual ts. */
 export const NAME_MAX = 64;
 
@@ -65,6 +67,11 @@ function isPlaces(value: unknown): boolean {
   if (!isFields(value)) return false;
   const places = Object.entries(value);
   return places.length > 0 && places.every(([room, seq]) => isRoomName(room) && isSeq(seq));
+}
+
+function isUsers(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0 || value.length > USERS_MAX) return false;
+  return value.every((user) => typeof user === 'string');
 }
 
 function isSince(value: unknown): boolean {
@@ -146,7 +153,7 @@ const FRAMES: ReadonlyMap<string, FrameRule> = new Map<ClientFrame['type'], Fram
           : undefined,
     },
   ],
-  ['presence', { fields: [ROOM, ID] }],
+  ['presence', { fields: [ROOM, ID, optional('users', isUsers, `1 to ${USERS_MAX} strings`)] }],
   [
     'refresh',
     {

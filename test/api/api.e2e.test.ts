@@ -235,7 +235,7 @@ describe('the server API', () => {
     await Promise.all([one, two].map((each) => each.join('lobby:1').whenJoined()));
     const token = await apiToken();
     const presence = await server('GET', 'rooms/lobby:1/presence', token);
-    assert.deepEqual(presence.body, { count: 1, members: [{ user: 'carol', connections: 2 }], missing: [] });
+    assert.deepEqual(presence.body, { mode: 'full', count: 1, members: [{ user: 'carol', connections: 2 }] });
     const answer = await server('POST', 'users/carol/disconnect', token, {});
     assert.deepEqual(answer.body, { disconnected: 2, missing: [] });
     await until(() => one.state.name === 'closed' && two.state.name === 'closed');

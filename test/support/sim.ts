@@ -16,7 +16,13 @@ import type {
   Resumption,
   TokenVerifier,
 } from '../../src/broker/ports.ts';
-import type { AbuseSettings, Batching, Limits, RoomPolicy } from '../../src/broker/settings.ts';
+import type {
+  AbuseSettings,
+  Batching,
+  Limits,
+  PresenceSettings,
+  RoomPolicy,
+} from '../../src/broker/settings.ts';
 import { Tally } from '../../src/broker/tally.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import { MemoryCluster } from '../../src/bus/memory/cluster.ts';
@@ -66,6 +72,18 @@ export const LIMITS: Limits = {
   fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
   address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
   schemas: { bytes: 65_536, nodes: 250, steps: 20_000, samples: 20, sampleBytes: 256, tenants: 500 },
+};
+
+const PRESENCE: PresenceSettings = {
+  batchMs: 0,
+  graceMs: 5000,
+  joinWaitMs: 250,
+  digestMs: 300_000,
+  fullMembers: 1000,
+  deltaMembers: 5000,
+  kept: 1000,
+  messageBytes: 262_144,
+  silenceMs: 4000,
 };
 
 export const QUIET: Log = { debug: noop, info: noop, warn: noop, error: noop };
@@ -172,6 +190,7 @@ export interface SimOptions {
   /** Absent: there is no other node. */
   readonly cluster?: Cluster;
   readonly abuse?: Partial<AbuseSettings>;
+  readonly presence?: Partial<PresenceSettings>;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -221,6 +240,7 @@ export class SimNode {
       bus: this.bus,
       cluster: options.cluster ?? alone(this.#serverId, clock),
       askMs: 500,
+      presence: { ...PRESENCE, ...options.presence },
       cursors: options.cursors ?? new MemoryCursors(limits.cursors),
       fanout: this.#fanout(),
       verifier: options.verifier ?? NO_TOKENS,

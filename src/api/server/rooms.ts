@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Backend } from '../../broker/admin/backend.ts';
 import { askAll } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
-import type { Member } from '../../protocol/frames.ts';
+import { PRESENCE_MODES } from '../../protocol/frames.ts';
 import { limit, missing, reason, roomName, tenantName, userName } from '../admin/shapes.ts';
 import { type Route, refusedBy, route } from '../http/route.ts';
 import { tenantOf } from './tenancy.ts';
@@ -11,7 +11,7 @@ const seq = z.coerce.number().int().min(0);
 const room = z.strictObject({ room: roomName });
 
 export function rooms(cluster: Cluster, backend: Backend): Route[] {
-  return [history(backend), presence(cluster), disconnect(cluster)];
+  return [history(backend), presence(backend), disconnect(cluster)];
 }
 
 function history(backend: Backend): Route {
@@ -46,7 +46,7 @@ function history(backend: Backend): Route {
   });
 }
 
-function presence(cluster: Cluster): Route {
+function presence(backend: Backend): Route {
   return route({
     method: 'GET',
     path: '/api/v1/rooms/{room}/presence',
@@ -59,26 +59,16 @@ function presence(cluster: Cluster): Route {
       members: z
         .array(z.object({ user: z.string(), info: z.unknown().optional(), connections: z.number() }))
         .optional(),
-      missing,
+      mode: z.enum(PRESENCE_MODES),
+      partial: z.literal(true).optional(),
     }),
     handle: async ({ params, query, caller }) => {
       const bound = tenantOf(caller, query.tenant);
       if ('refused' in bound) return bound;
-      const { answers, missing: silent } = await askAll(cluster, 'room.members', { ...bound, ...params });
-      const members = merged(answers.flat());
-      return { answer: { count: members.length, members, missing: silent } };
+      const told = await backend.presence(bound.tenant, params.room);
+      return 'ok' in told ? refusedBy(told) : { answer: told };
     },
   });
-}
-
-function merged(members: readonly Member[]): Member[] {
-  const byUser = new Map<string, Member>();
-  for (const member of members) {
-    const known = byUser.get(member.user);
-    const connections = (known?.connections ?? 0) + member.connections;
-    byUser.set(member.user, { ...known, ...member, connections });
-  }
-  return [...byUser.values()];
 }
 
 function disconnect(cluster: Cluster): Route {

@@ -5,9 +5,10 @@ import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
 import type { Accepted, Fault, HistoryPage, HistoryQuery } from '../ports.ts';
+import type { PresenceAnswer } from '../presence/presence.ts';
 import { schemaOf } from '../schema/schema.ts';
 import type { Session } from '../session.ts';
-import { fault, NO_SUCH_ROOM } from '../session.ts';
+import { fault, NO_PRESENCE, NO_SUCH_ROOM } from '../session.ts';
 
 export interface BackendPublication {
   readonly tenant: string;
@@ -69,6 +70,16 @@ export class Backend {
       maxBytes: limits.historyPageBytes,
     };
     return new Promise((done) => bus.history(ref, bounded, done));
+  }
+
+  /** Who is in a room, on all nodes. */
+  presence(tenant: string, room: string): Promise<PresenceAnswer | Fault> {
+    const { rooms, tenants, presence } = this.#domain;
+    const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
+    if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
+    const { presence: policy } = tenants.of(tenant).policy;
+    if (policy === 'off') return Promise.resolve(NO_PRESENCE);
+    return new Promise((done) => presence.ask(ref.key, policy, undefined, done));
   }
 
   /** To every connection that the tenant has on this node, at most once; gives how many there are. */

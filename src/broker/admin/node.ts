@@ -1,5 +1,4 @@
 /** What one node does for the admin calls of the whole installation: the answers to their questions. */
-import type { Member } from '../../protocol/frames.ts';
 import type { Cancel, Cluster } from '../cluster.ts';
 import type { Violation } from '../schema/samples.ts';
 import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
@@ -24,7 +23,6 @@ export interface Questions {
     number,
   ];
   readonly 'admin.drain': [{ readonly reason: string }, boolean];
-  readonly 'room.members': [{ readonly tenant: string; readonly room: string }, readonly Member[]];
   readonly 'tenant.broadcast': [
     { readonly tenant: string; readonly payload: string; readonly from: string },
     number,
@@ -65,7 +63,6 @@ export class NodeAdmin {
       'admin.kick': ({ reason, ...selector }) => kick(view, selector, reason),
       'admin.close-room': ({ tenant, room, reason }) => closeRoom(view, tenant, room, reason),
       'admin.drain': ({ reason }) => operations.drain(reason),
-      'room.members': ({ tenant, room }) => view.members(tenant, room),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
       'admin.keys': ({ refresh }) => operations.keys(refresh),
       'admin.diagnostics': () => operations.diagnostics(),

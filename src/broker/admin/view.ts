@@ -1,4 +1,3 @@
-import type { Member } from '../../protocol/frames.ts';
 import type { Policies } from '../limits/policy.ts';
 import type { BusHealth } from '../ports.ts';
 import type { Room } from '../room.ts';
@@ -12,7 +11,6 @@ export interface NodeView {
   readonly sessions: ReadonlyMap<string, Session>;
   rooms(): Iterable<Room>;
   room(tenant: string, name: string): Room | undefined;
-  members(tenant: string, room: string): readonly Member[];
   readonly backend: Backend;
   readonly policies: Policies;
   readonly violations: Samples;

@@ -104,18 +104,25 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membersh
 }
 
 function whenOpen(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
-  const { ref } = member.room;
   member.room.whenOpen((failed) => {
     if (member.left) return;
     if (failed !== undefined) member.evicted(failed);
-    else if (frame.since !== undefined) {
-      joinSince(session, frame, domain, member, frame.since);
-    } else if (keepsCursor(domain, ref)) {
-      joinAtCursor(session, frame, domain, member);
-    } else {
-      joinFresh(session, frame, domain, member);
-    }
+    else if (!member.watches) joinOpened(session, frame, domain, member);
+    else
+      domain.presence.whenKnown(member.room, () => {
+        if (!member.left) joinOpened(session, frame, domain, member);
+      });
   });
+}
+
+function joinOpened(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  if (frame.since !== undefined) {
+    joinSince(session, frame, domain, member, frame.since);
+  } else if (keepsCursor(domain, member.room.ref)) {
+    joinAtCursor(session, frame, domain, member);
+  } else {
+    joinFresh(session, frame, domain, member);
+  }
 }
 
 /** From the head: whatever was gathered before goes to the others only. */
@@ -196,7 +203,7 @@ function joined(
 ): JoinedFrame {
   const { room } = member;
   const { description } = room.ref.policy;
-  const members = domain.notices.arrived(member);
+  const presence = domain.presence.arrived(member);
   return {
     type: 'joined',
     room: room.ref.name,
@@ -207,8 +214,7 @@ function joined(
     recovered,
     replay,
     ...(keepsCursor(domain, room.ref) && frame.since === undefined && { unread: replay }),
-    ...(members !== undefined && room.tenant.policy.presence === 'full' && { members }),
-    ...(members !== undefined && { count: members.length }),
+    ...presence,
     ...(description !== undefined && { description }),
     ...(room.capacity > 0 && { limits: { capacity: room.capacity } }),
   };

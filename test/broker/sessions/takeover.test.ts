@@ -48,7 +48,7 @@ describe('sessions of several nodes', () => {
       assert.deepEqual([a.sim.hub.size, b.sim.hub.size], [0, 1]);
       assert.equal(b.sim.hub.view.sessions.get(session)?.generation, 2);
       assert.deepEqual(
-        b.sim.hub.view.members('default', 'r').map(({ user }) => user),
+        b.sim.hub.view.room('default', 'r')?.members.map(({ user }) => user),
         ['ann'],
       );
       assert.throws(() => a.sim.connect('ann', {}, ticket), /used already/, 'the ticket, where it was made');

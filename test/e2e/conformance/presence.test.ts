@@ -118,3 +118,52 @@ both('C4.8 names like those of object properties are users like any other', asyn
     await watcher.expect('presence', { left: [sub], joined: [] });
   }
 });
+
+both('C3.11.2 a query for some users says which of them are there', async (encoding) => {
+  const room = fresh();
+  const [ada, ben] = [fresh('ada'), fresh('ben')];
+  const a = await connect({ encoding, claims: { sub: ada } });
+  const b = await connect({ encoding, claims: { sub: ben } });
+  await a.join(room);
+  const ask = (users: readonly unknown[]) => b.ask({ type: 'presence', room, users }, 'presence');
+  matches(await ask([ben, ada, 'nobody']), { users: [ada], count: 1, members: undefined });
+  matches(await ask(['nobody']), { users: [], count: 1 });
+  for (const users of [[], [1], 'ada', Array(101).fill('x')])
+    await b.refused({ type: 'presence', room, users }, 'bad_frame');
+  await ask(Array(100).fill(ada));
+});
+
+both('C4.8.2 who comes and goes at once leaves no trace; many are told in few frames', async (encoding) => {
+  const room = fresh();
+  const watcher = await connect({ encoding });
+  await watcher.join(room, { presence: true });
+  const comers = await Promise.all(
+    Array.from({ length: 10 }, () => connect({ claims: { sub: fresh('x') } })),
+  );
+  for (const comer of comers) comer.send({ type: 'join', room });
+  const present = new Set<string>();
+  let frames = 0;
+  while (present.size < 10) {
+    const { joined } = await watcher.expect('presence', { mode: 'delta' });
+    for (const { user } of joined ?? []) present.add(user);
+    frames++;
+  }
+  assert.ok(frames < 10, `${frames} frames`);
+});
+
+both('C4.8.3 a lost connection is kept; a close is not', async (encoding) => {
+  const room = fresh();
+  const user = fresh('user');
+  const watcher = await connect({ encoding });
+  await watcher.join(room, { presence: true });
+  const first = await connect({ encoding, claims: { sub: user } });
+  await first.join(room);
+  await watcher.expect('presence', { joined: [{ user, connections: 1 }] });
+  first.socket.terminate();
+  const { ticket } = first.info;
+  const second = await connect({ encoding, ticket });
+  await second.join(room);
+  await second.close();
+  // Nothing of the loss has come before: this is the close.
+  await watcher.expect('presence', { joined: [], left: [user], count: 1 });
+});
