@@ -127,6 +127,12 @@ export class Client {
     return { members: frame.members ?? [], count: frame.count };
   }
 
+  /** Which of these users (1 to 100) are in the room, however large it is. */
+  async present(room: string, users: readonly string[]): Promise<readonly string[]> {
+    const frame = (await this.#core.ask({ type: 'presence', room, users })) as PresenceUpdateFrame;
+    return frame.users ?? [];
+  }
+
   /**
    * Asks the token provider for a new token and gives it to the server, so that the connection outlives the old
    * one. Resolves with its end in seconds since 1970, if it has one. With a provider function and a JWT that says

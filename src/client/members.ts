@@ -8,11 +8,17 @@ export interface PresenceChange {
   readonly count?: number | undefined;
 }
 
+/** What was not known before. */
+export interface PresenceNews {
+  readonly joined: readonly Member[];
+  readonly left: readonly string[];
+}
+
 export class Members {
   readonly #byUser = new Map<string, Member>();
   #count = 0;
 
-  /** By user; empty where the server only counts. */
+  /** By user; in rooms so large that the server gives no list, those who have come since we did. */
   get all(): ReadonlyMap<string, Member> {
     return this.#byUser;
   }
@@ -21,14 +27,25 @@ export class Members {
     return this.#count;
   }
 
-  /** A whole list replaces what was known; a delta changes it. */
-  apply(change: PresenceChange): void {
-    if (change.members !== undefined) {
-      this.#byUser.clear();
-      for (const member of change.members) this.#byUser.set(member.user, member);
-    }
-    for (const member of change.joined ?? []) this.#byUser.set(member.user, member);
-    for (const user of change.left ?? []) this.#byUser.delete(user);
-    this.#count = change.count ?? this.#byUser.size;
+  /**
+   * A whole list replaces what was known; a delta changes it, and may name what is known already (chat.v1, clause
+   * 4.8); with a count alone nobody is known by name. Members that a list leaves out have left while we were away.
+   */
+  apply({ members, joined, left, count }: PresenceChange): PresenceNews {
+    if ((members ?? joined ?? left) === undefined) this.#byUser.clear();
+    const there = members ?? joined ?? [];
+    const gone = members === undefined ? (left ?? []) : this.#missingFrom(members);
+    const news = {
+      left: gone.filter((user) => this.#byUser.delete(user)),
+      joined: there.filter(({ user }) => !this.#byUser.has(user)),
+    };
+    for (const member of there) this.#byUser.set(member.user, member);
+    this.#count = count ?? this.#byUser.size;
+    return news;
+  }
+
+  #missingFrom(members: readonly Member[]): string[] {
+    const listed = new Set(members.map(({ user }) => user));
+    return [...this.#byUser.keys()].filter((user) => !listed.has(user));
   }
 }

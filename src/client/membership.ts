@@ -290,9 +290,8 @@ export class Membership implements RoomBacking {
   }
 
   #present(change: PresenceChange): void {
-    this.members.apply(change);
+    const { joined, left } = this.members.apply(change);
     const { all: members, count } = this.members;
-    const { joined = change.members ?? [], left = [] } = change;
     this.#events.emit('presence', { members, count, joined, left });
   }
 

@@ -42,7 +42,7 @@ export interface Missed<Payload = unknown> {
 export interface Presence {
   readonly members: ReadonlyMap<string, Member>;
   readonly count: number;
-  /** What has changed; all members after a join. */
+  /** Who was not known before, all after the first join; who left, while the connection was lost as well. */
   readonly joined: readonly Member[];
   readonly left: readonly string[];
 }

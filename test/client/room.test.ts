@@ -259,6 +259,29 @@ test('presence: members and count follow joined and deltas', async (t) => {
   await until(() => changes.length === 2, 'two changes');
   assert.deepEqual([...room.members.keys()], ['bob']);
   assert.deepEqual(changes[1]?.left, ['ann']);
+  // A state, not a change: bob is known already, and eve was never here.
+  peer.send({ type: 'presence', room: 'r', mode: 'delta', joined: [bob], left: ['eve'], count: 1 });
+  const eve = { user: 'eve', connections: 1 };
+  peer.send({ type: 'presence', room: 'r', mode: 'full', members: [eve], count: 1 });
+  await until(() => changes.length === 4, 'four changes');
+  assert.deepEqual([changes[2]?.joined, changes[2]?.left], [[], []]);
+  assert.deepEqual([changes[3]?.joined, changes[3]?.left], [[eve], ['bob']]);
+  peer.send({ type: 'presence', room: 'r', mode: 'count', count: 7000 });
+  await until(() => changes.length === 5, 'a count');
+  assert.deepEqual([room.members.size, room.count], [0, 7000]);
+  peer.send({ type: 'presence', room: 'r', mode: 'delta', joined: [bob], left: [], count: 1 });
+  const present = client.present('elsewhere', ['ann', 'bob']);
+  const asked = await peer.expect('presence');
+  assert.deepEqual(asked.users, ['ann', 'bob']);
+  peer.send({
+    type: 'presence',
+    room: 'elsewhere',
+    id: asked.id ?? 0,
+    mode: 'count',
+    users: ['ann'],
+    count: 9,
+  });
+  assert.deepEqual(await present, ['ann']);
   const asking = client.presence('elsewhere');
   const { id = 0 } = await peer.expect('presence');
   peer.send({ type: 'presence', room: 'elsewhere', id, mode: 'full', members: [bob, bob], count: 2 });
