@@ -19,6 +19,7 @@ import { Seconds } from './seconds.ts';
 import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
+import { Endings } from './sessions/endings.ts';
 import { Stamps } from './sessions/stamps.ts';
 import { closedBy, mayComeBack } from './tally.ts';
 
@@ -56,6 +57,7 @@ export class Hub {
   readonly #admission: Admission;
   readonly #stamps: Stamps;
   readonly #arrivals: Arrivals;
+  readonly #endings: Endings;
   readonly #elsewhere: Elsewhere;
   /** When tokens run out, and when tickets have to be renewed. */
   readonly #expiries: Seconds<Session>;
@@ -91,6 +93,7 @@ export class Hub {
       resumptions: this.#resumptions,
       defer,
     });
+    this.#endings = new Endings({ cluster: parts.cluster, resumptions: this.#resumptions, defer });
     this.#elsewhere = new Elsewhere({ ...common, askMs: parts.askMs });
     this.#expiries = new Seconds(parts.clock.now());
     this.#renewals = new Seconds(parts.clock.now());
@@ -191,6 +194,7 @@ export class Hub {
 
   close(): void {
     this.#arrivals.close();
+    this.#endings.close();
     this.#elsewhere.close();
     this.#domain.places.close();
   }
@@ -261,10 +265,10 @@ export class Hub {
     // A session taken over has a newer connection under the same id.
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
     const { id, generation, newest } = session;
-    this.#resumptions.ended({ session: id, generation }, newest, {
-      ...(session.endedWith ?? { code, reason: '' }),
-      at: this.#domain.clock.now(),
-    });
+    const ending = { ...(session.endedWith ?? { code, reason: '' }), at: this.#domain.clock.now() };
+    this.#resumptions.ended({ session: id, generation }, newest, ending);
+    if (session.endedWith !== undefined && newest === generation)
+      this.#endings.ended({ session: id, generation }, ending);
     this.#domain.tally.connections = this.#sessions.size;
     this.#domain.tally.close(closedBy(code));
     this.#exclusions.abuse.closed(session.identity, session.connection.address, code);

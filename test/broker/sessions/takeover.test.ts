@@ -55,6 +55,20 @@ describe('sessions of several nodes', () => {
     });
   });
 
+  test('C4.1 why a node ended the connection is told wherever the session goes on', async () => {
+    await withNodes(2, {}, async ([a, b]) => {
+      assert.ok(a && b);
+      const old = a.sim.connect('ann');
+      const { ticket, session } = info(old);
+      a.sim.hub.view.sessions.get(session)?.end('slow_consumer', 'reads too slowly');
+      await until(() => a.sim.hub.size === 0);
+      await heard([a, b]);
+      const { last, resumed } = info(b.sim.connect('ann', {}, ticket));
+      assert.equal(resumed, true);
+      assert.deepEqual([last?.code, last?.reason], [4102, 'reads too slowly']);
+    });
+  });
+
   test('C1.9.1 one ticket on two nodes at once: both agree which connection stays', async () => {
     await withNodes(3, {}, async ([a, b, c]) => {
       assert.ok(a && b && c);
