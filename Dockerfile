@@ -1,4 +1,7 @@
 # Debian, since uWebSockets.js has no build for musl; 22, since its binaries go no further.
+# A release is built from this tag's digest of the day (.github/workflows/release.yml), which its label
+# org.opencontainers.image.base.name keeps. The same image again: docker buildx build --build-arg BASE=TAG@DIGEST
+# --output type=image,rewrite-timestamp=true with SOURCE_DATE_EPOCH=$(git log -1 --pretty=%ct).
 ARG BASE=node:22-bookworm-slim
 
 FROM ${BASE} AS build

@@ -2,7 +2,6 @@
 /** The `carillon` command. */
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
-import { provisionStreams } from './app.ts';
 import {
   EXPLAIN_HELP,
   type ExplainFlags,
@@ -103,6 +102,8 @@ async function streams([action, ...args]: readonly string[]): Promise<void> {
 
 async function applyStreams(config: Config): Promise<void> {
   try {
+    // Here, so that no other command loads the server, and `serve` looks at its native binary before.
+    const { provisionStreams } = await import('./app.ts');
     const report = await provisionStreams(config, createLog('warn'));
     for (const [what, names] of Object.entries(report))
       if (names.length > 0) process.stdout.write(`${what}: ${names.join(', ')}\n`);

@@ -10,6 +10,7 @@ import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
 import { reportProblems } from './config/report.ts';
 import { type Config, loadConfig, VERSION } from './config.ts';
 import { createLog } from './ops/log.ts';
+import { checkNative } from './ops/native.ts';
 import { maxDescriptors } from './ops/process.ts';
 
 /** sysexits.h */
@@ -64,6 +65,8 @@ async function run({ config, warnings }: Loaded): Promise<void> {
   const log = createLog(config.log.level);
   failOnBugs(log);
   for (const warning of warnings) log.warn({}, warning);
+  const native = checkNative(process);
+  if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
   try {
     const development = config.development ? developmentKey(randomBytes(32), Date.now) : undefined;
     // Here, so that `carillon token` and --check-config need not load the server.
