@@ -71,7 +71,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     ticks,
     tally,
   });
-  const rooms = new Rooms(parts.policies, bus, delivery, tally);
+  const rooms = new Rooms(parts.policies, parts.tenants.policies, bus, delivery, tally);
   delivery.whenPublished((bytes) => slow.published(bytes));
   return {
     node: parts.node,

@@ -1,3 +1,4 @@
+import type { Policies, TenantPolicy } from './limits/policy.ts';
 import type { Tenant } from './limits/tenant.ts';
 import type { Bus, RoomRef } from './ports.ts';
 import { Room, type RoomHost } from './room.ts';
@@ -12,13 +13,17 @@ export function roomKey(tenant: string, name: string): string {
 export class Rooms {
   readonly #byKey = new Map<string, Room>();
   readonly #policies: readonly RoomPolicy[];
+  readonly #tenants: Policies;
+  /** By the bytes that a tenant is held to: tenants with the same limit share them. */
+  readonly #cut = new Map<RoomPolicy, Map<number, RoomPolicy>>();
   readonly #bus: Bus;
   readonly #host: RoomHost;
   readonly #tally: Tally;
   #numbers = 0;
 
-  constructor(policies: readonly RoomPolicy[], bus: Bus, host: RoomHost, tally: Tally) {
+  constructor(policies: readonly RoomPolicy[], tenants: Policies, bus: Bus, host: RoomHost, tally: Tally) {
     this.#policies = policies;
+    this.#tenants = tenants;
     this.#bus = bus;
     this.#host = host;
     this.#tally = tally;
@@ -38,7 +43,18 @@ export class Rooms {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known.ref;
     const policy = this.#policies.find((candidate) => candidate.matches(name));
-    return policy && { key, tenant, name, policy };
+    return policy && { key, tenant, name, policy: this.#within(policy, this.#tenants.of(tenant)) };
+  }
+
+  /** The pattern's policy with no more history than the tenant may have of a room. */
+  #within(policy: RoomPolicy, { historyBytes }: TenantPolicy): RoomPolicy {
+    const { history } = policy;
+    if (history === undefined || historyBytes === 0 || historyBytes >= history.bytes) return policy;
+    const known = this.#cut.get(policy) ?? new Map<number, RoomPolicy>();
+    this.#cut.set(policy, known);
+    const cut = known.get(historyBytes) ?? { ...policy, history: { ...history, bytes: historyBytes } };
+    known.set(historyBytes, cut);
+    return cut;
   }
 
   /** The room with its feed opened or opening. */

@@ -30,6 +30,8 @@ export interface TenantPolicy {
   readonly publishBytes: Rate;
   /** Payload bytes published, by the day of UTC. */
   readonly bytesPerDay: number;
+  /** Of each durable room, at most; rooms that are open already keep what they have. */
+  readonly historyBytes: number;
   /** Events times receivers; as much may come in one burst. */
   readonly deliveriesPerSecond: number;
   readonly presence: PresenceMode;
@@ -54,6 +56,7 @@ export const UNLIMITED: TenantPolicy = Object.freeze({
   publish: { perSecond: 0, burst: 0 },
   publishBytes: { perSecond: 0, burst: 0 },
   bytesPerDay: 0,
+  historyBytes: 0,
   deliveriesPerSecond: 0,
   presence: 'full',
   rooms: [],

@@ -339,3 +339,25 @@ test('C7.9 while the node is behind, tenants take turns: a quiet one is not held
   hot.write({ type: 'ping' });
   assert.equal(hot.take().length, 1);
 });
+
+test('C7.3.2 historyBytes: a room of the tenant keeps less than its pattern says, and another tenant’s does not', () => {
+  const node = new SimNode();
+  node.policies.set('default', { historyBytes: 2000 });
+  const [ann, bob] = [node.connect('ann'), node.connect('bob', { tenant: 'other' })];
+  for (const socket of [ann, bob]) {
+    socket.write({ type: 'join', room: 'r' });
+    for (let at = 0; at < 20; at++)
+      socket.write({ type: 'pub', room: 'r', payload: 'x'.repeat(200), msgId: `${at}` });
+    node.settle();
+    socket.take();
+    socket.write({ type: 'history', room: 'r', id: 1, limit: 100 });
+    node.settle();
+  }
+  const kept = [ann, bob].map((socket) => {
+    const page = socket.take().find((frame) => frame.type === 'history');
+    assert.equal(page?.type, 'history');
+    return page.events.length;
+  });
+  assert.ok((kept[0] ?? 0) < 10 && (kept[0] ?? 0) > 0, `${kept}`);
+  assert.equal(kept[1], 20);
+});
