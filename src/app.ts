@@ -5,6 +5,7 @@ import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { createNodeApi } from './app/api.ts';
 import { sendAway } from './app/away.ts';
 import { createBus } from './app/bus.ts';
+import { Certificates } from './app/certificates.ts';
 import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
@@ -57,6 +58,7 @@ class Node implements App {
   readonly #bus: Bus;
   readonly #cluster: Cluster;
   readonly #transport: Transport;
+  readonly #certificates: Certificates | undefined;
   readonly #limits: LimitsOfTenants;
   readonly #usage: UsageOfTenants;
   readonly #tickets: TicketSecrets;
@@ -84,6 +86,8 @@ class Node implements App {
     const exclusions = createExclusions(config, log, cluster);
     // For refreshes and the APIs; handshakes ask for themselves, since they answer and count it in their own way.
     const guarded = exclusions.guard(verifier);
+    this.#certificates =
+      config.tls && new Certificates(config.tls, log, () => this.#transport.renewCertificates());
     this.#transport = createTransport(config, log, tally, verifier, exclusions, web);
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
@@ -106,7 +110,8 @@ class Node implements App {
     this.#api = createNodeApi(config, view, { cluster, exclusions, usage: book, verifier: guarded, log });
     this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
     const { version } = config.node;
-    this.#metrics = createMetrics({ tally, bus, cluster, usage: book, api: this.#api, version });
+    const tls = this.#certificates;
+    this.#metrics = createMetrics({ tally, bus, cluster, usage: book, api: this.#api, tls, version });
     this.#admin = createAdmin({
       ...config.admin.listen,
       readiness: () => this.#readiness(),
@@ -128,6 +133,7 @@ class Node implements App {
       (identity, resumes, elsewhere) => this.#hub.admit(identity, resumes, elsewhere),
       (identity, resumes) => this.#hub.inquire(identity, resumes),
     );
+    this.#certificates?.start();
     this.#ticking = setInterval(() => {
       this.#hub.tick();
       this.#tickets.tick();
@@ -148,6 +154,7 @@ class Node implements App {
 
   async close(): Promise<void> {
     clearInterval(this.#ticking);
+    this.#certificates?.close();
     this.#transport.close();
     this.#verifier.close();
     this.#nodeAdmin.close();

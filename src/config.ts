@@ -12,6 +12,7 @@ import { readAdminToken, readSetting } from './config/keys.ts';
 import { located, problemsOf } from './config/problems.ts';
 import { settingsSchema } from './config/schema.ts';
 import { readSchemas } from './config/schemas.ts';
+import { readTls } from './config/tls.ts';
 import type { ConfigInput, ConfigProblem, ConfigResult } from './config/types.ts';
 import { VERSION } from './config/version.ts';
 
@@ -36,10 +37,12 @@ export function loadConfig(input: ConfigInput): ConfigResult {
   const { settings, faults: misfits } = readSchemas(parsed.data, base);
   const { auth, faults } = readIdentity(settings, base);
   const admin = readAdminToken(settings.admin, base);
+  const tls = readTls(settings.tls, base);
   const machine = { openFiles: finite(input.openFiles) };
   const found = [
     ...misfits,
     ...faults,
+    ...tls.faults,
     ...('path' in admin ? [admin] : []),
     ...checkSettings(settings, auth, machine),
   ];
@@ -48,8 +51,9 @@ export function loadConfig(input: ConfigInput): ConfigResult {
     ...found.map(({ path, ...fault }) => located(path, fault, sourceOf)),
   ];
   if (problems.length > 0 || 'path' in admin) return refused(problems);
-  const warnings = [...environment.warnings, ...warningsFor(settings, { auth, ...admin }, machine)];
-  const config = buildConfig(settings, { auth, ...admin }, { ...machine, version: VERSION });
+  const secrets = { auth, ...admin, ...(tls.tls && { tls: tls.tls }) };
+  const warnings = [...environment.warnings, ...warningsFor(settings, secrets, machine)];
+  const config = buildConfig(settings, secrets, { ...machine, version: VERSION });
   return { ok: true, config, warnings };
 }
 

@@ -93,7 +93,8 @@ async function welcome(
   log: Logger,
 ): Promise<void> {
   log.warn({}, 'DEVELOPMENT MODE: no key is configured, one was made for this run; tokens end with it');
-  process.stderr.write(developmentNotice(listen, await development.mint('you'), config.page.enabled));
+  const token = await development.mint('you');
+  process.stderr.write(developmentNotice(listen, token, config.page.enabled, config.tls !== undefined));
 }
 
 function failOnBugs(log: Logger): void {

@@ -20,6 +20,7 @@ export function createTransport(
 ): Transport {
   return new Transport({
     ...config.listen,
+    tls: config.tls,
     policy: {
       origins: config.origins,
       missingOrigin: config.missingOrigin,

@@ -1,19 +1,15 @@
 /** A key set in a file, read again whenever it changes. A file that cannot be used changes nothing. */
-import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { parseJwks } from './jwks.ts';
 import type { KeySet } from './keyset.ts';
 import type { Around } from './surroundings.ts';
+import { Watching, type WatchTimes } from './watching.ts';
 
-export interface WatchedOptions {
+export interface WatchedOptions extends WatchTimes {
   readonly path: string;
   /** In logs and metrics. */
   readonly name: string;
-  /** Editors write in several steps. */
-  readonly debounceMs: number;
-  /** Network file systems tell nobody of changes: the file is also looked at this often. */
-  readonly pollMs: number;
   readonly bytes: number;
   readonly keysMax: number;
 }
@@ -22,9 +18,7 @@ export class WatchedKeys {
   readonly #options: WatchedOptions;
   readonly #set: KeySet;
   readonly #around: Around;
-  #watcher: FSWatcher | undefined;
-  #debounce: NodeJS.Timeout | undefined;
-  #poll: NodeJS.Timeout | undefined;
+  readonly #watching: Watching;
   #text: string | undefined;
   /** What was refused last and why, so that a poll does not repeat the complaint. */
   #refused: { readonly text: string | undefined; readonly reason: string } | undefined;
@@ -35,33 +29,24 @@ export class WatchedKeys {
     this.#options = options;
     this.#set = set;
     this.#around = around;
+    this.#watching = new Watching(
+      options,
+      () => this.#reload(),
+      (error) => this.#unwatched(error),
+    );
   }
 
   /** @throws when the file cannot be used: a start without its keys would refuse everybody. */
   async start(): Promise<void> {
     await this.#load();
-    const { path, pollMs } = this.#options;
+    const { path } = this.#options;
     if (this.#text === undefined) throw new Error(`the key set ${path} ${this.#refused?.reason}`);
-    this.#watch();
-    this.#poll = setInterval(() => this.#reload(), pollMs).unref();
+    this.#watching.start([path]);
   }
 
   close(): void {
     this.#closed = true;
-    this.#watcher?.close();
-    clearTimeout(this.#debounce);
-    clearInterval(this.#poll);
-  }
-
-  /** The folder, not the file: a rename puts another file in its place, and Kubernetes swaps a link beside it. */
-  #watch(): void {
-    const { path } = this.#options;
-    try {
-      this.#watcher = watch(dirname(path), { persistent: false }, () => this.#soon());
-      this.#watcher.on('error', (error) => this.#unwatched(error));
-    } catch (error) {
-      this.#unwatched(error);
-    }
+    this.#watching.close();
   }
 
   #unwatched(error: unknown): void {
@@ -70,11 +55,6 @@ export class WatchedKeys {
       { ...this.#named(), err: error, pollMs },
       'the key set is not watched, only polled',
     );
-  }
-
-  #soon(): void {
-    clearTimeout(this.#debounce);
-    this.#debounce = setTimeout(() => this.#reload(), this.#options.debounceMs).unref();
   }
 
   /** One after the other, so that the older of two reads cannot win. */

@@ -56,17 +56,18 @@ export function usage<T>(parse: () => T): Usage<T> {
 }
 
 /** For the person who has just started a broker without a key: what to open and what to type. */
-export function developmentNotice(listen: string, token: string, page: boolean): string {
+export function developmentNotice(listen: string, token: string, page: boolean, tls: boolean): string {
+  const [http, ws] = tls ? ['https', 'wss'] : ['http', 'ws'];
   const lines = [
     '',
     '  Carillon runs in DEVELOPMENT MODE: the key is new at each start. Not for production.',
     '',
-    ...(page ? [`  page: http://${listen}/`] : []),
+    ...(page ? [`  page: ${http}://${listen}/`] : []),
     '',
     '  or by hand, in another terminal:',
     `  TOKEN=${token}`,
-    `  wscat -c ws://${listen}/connect -s chat.v1 -H "Authorization: Bearer $TOKEN"`,
-    `  websocat --protocol chat.v1 -H "Authorization: Bearer $TOKEN" ws://${listen}/connect`,
+    `  wscat -c ${ws}://${listen}/connect -s chat.v1 -H "Authorization: Bearer $TOKEN"`,
+    `  websocat --protocol chat.v1 -H "Authorization: Bearer $TOKEN" ${ws}://${listen}/connect`,
     '  and then, line by line:',
     '  {"type":"join","room":"chat:lobby"}',
     '  {"type":"pub","room":"chat:lobby","payload":"hello"}',

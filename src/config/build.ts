@@ -15,7 +15,7 @@ export interface Surroundings extends Machine {
   readonly version: string;
 }
 
-export function buildConfig(settings: Settings, { auth, token }: Secrets, around: Surroundings): Config {
+export function buildConfig(settings: Settings, { auth, token, tls }: Secrets, around: Surroundings): Config {
   const { listen, missingOrigin, trustedProxies, reconnect, drain, log, usage } = settings;
   const development = isKeyless(settings.auth);
   const ping = pingSeconds(settings.heartbeat.idleSeconds);
@@ -23,6 +23,7 @@ export function buildConfig(settings: Settings, { auth, token }: Secrets, around
   const config: Config = defined({
     development,
     listen,
+    tls,
     admin: defined({ listen: settings.admin.listen, token }),
     auth,
     origins: settings.origins?.map(plainOrigin),

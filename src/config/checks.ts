@@ -5,6 +5,7 @@ import { checkSecrets, isKeyless } from './identity.ts';
 import type { Fault } from './keys.ts';
 import type { Settings } from './schema.ts';
 import { TENANT_NAME } from './tenants.ts';
+import type { TlsConfig } from './tls-schema.ts';
 import type { AuthConfig } from './types.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';
 
@@ -21,6 +22,7 @@ const PING_BELOW_SECONDS = 60;
 export interface Secrets {
   readonly auth: AuthConfig;
   readonly token?: string;
+  readonly tls?: TlsConfig;
 }
 
 export function checkSettings(settings: Settings, auth: AuthConfig, machine: Machine): Fault[] {

@@ -24,6 +24,7 @@ import { natsSchema } from './nats.ts';
 
 import { roomSchema } from './schema-fields.ts';
 import { tenantsSchema } from './tenants.ts';
+import { tlsSchema } from './tls-schema.ts';
 import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
@@ -153,6 +154,7 @@ const DEFAULT_ROOMS = [
 
 export const settingsSchema = z.strictObject({
   listen: address().prefault('127.0.0.1:8080'),
+  tls: tlsSchema.optional(),
   admin: z
     .strictObject({
       listen: address().prefault('127.0.0.1:9090'),

@@ -13,8 +13,10 @@ import type {
 import type { UsageSettings } from '../broker/usage.ts';
 import type { NatsConfig } from './nats.ts';
 import type { TenantsConfig } from './tenants.ts';
+import type { TlsConfig } from './tls-schema.ts';
 import type { Address } from './units.ts';
 
+export type { TlsConfig } from './tls-schema.ts';
 export type { Address } from './units.ts';
 
 /** `keys` is empty in development mode, where the process makes a key of its own, and where others vouch. */
@@ -29,6 +31,8 @@ export interface Config {
   /** No key configured and a loopback listener: the process makes a key and prints a token. */
   readonly development: boolean;
   readonly listen: Address;
+  /** Absent: the public listener speaks plain HTTP. */
+  readonly tls?: TlsConfig;
   readonly admin: { readonly listen: Address; readonly token?: string };
   readonly auth: AuthConfig;
   /** Absent: any Origin. Each is `scheme://host[:port]`, the host may start with `*.`; or `null`. */

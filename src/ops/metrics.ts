@@ -27,6 +27,7 @@ import {
   openDescriptors,
   startedAtSeconds,
 } from './process.ts';
+import { describeTls, type TlsFigures } from './tls.ts';
 import { describeUsage } from './usage.ts';
 
 export interface MetricsSource {
@@ -35,6 +36,8 @@ export interface MetricsSource {
   readonly cluster?: Pick<Cluster, 'figures'>;
   readonly api?: ApiAnswers;
   readonly usage?: Pick<UsageBook, 'figures'>;
+  /** Absent: no TLS. */
+  readonly tls?: TlsFigures | undefined;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -60,6 +63,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
   if (source.api !== undefined) describeApi(instruments, source.api);
+  if (source.tls !== undefined) describeTls(instruments, source.tls);
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
   if (source.usage !== undefined) describeUsage(instruments, source.usage);
   return {

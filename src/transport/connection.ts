@@ -1,6 +1,7 @@
 import type { WebSocket } from 'uWebSockets.js';
 import type { Connection, Peer } from '../broker/ports.ts';
 import type { Encoding } from '../protocol/frames.ts';
+import type { Generation } from './apps.ts';
 import type { Compression } from './compression.ts';
 
 /** uWebSockets.js copies this object onto the socket: only what it refers to keeps its identity. */
@@ -23,6 +24,7 @@ export class UwsConnection implements Connection {
   readonly address: string;
   peer: Peer | undefined;
   #socket: WebSocket<SocketData> | undefined;
+  #generation: Generation | undefined;
   readonly #binary: boolean;
   readonly #compression: Compression | undefined;
   /** uWS has dropped bytes for this socket: how many events, nobody knows. */
@@ -40,8 +42,14 @@ export class UwsConnection implements Connection {
     return this.#socket !== undefined;
   }
 
-  opened(socket: WebSocket<SocketData>): void {
+  /** Whose topics it has; undefined before it is open. */
+  get generation(): Generation | undefined {
+    return this.#generation;
+  }
+
+  opened(socket: WebSocket<SocketData>, generation: Generation): void {
     this.#socket = socket;
+    this.#generation = generation;
   }
 
   /** From the socket's close callback: the socket must not be touched any more. */

@@ -3,6 +3,8 @@ import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { addressOf } from './address.ts';
 import { isAmbiguous } from './framing.ts';
+import { REFUSALS, refuse } from './refusal.ts';
+import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: 'OK',
@@ -23,13 +25,17 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
 const NOT_FOUND = problem(404, 'not_found', 'there is nothing at this address');
 const FAILED = problem(500, 'internal', 'the server failed; the log has the cause');
 
-/** Has every request that is not a WebSocket handshake answered, whatever the handler does. */
-export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log): void {
+/**
+ * Has every request that is not a WebSocket handshake answered, whatever the handler does.
+ * @param certified only those that come with a client certificate
+ */
+export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log, certified = false): void {
   app.any('/*', (response, request) => {
     if (isAmbiguous(request)) {
       response.close();
       return;
     }
+    if (certified && !hasCertificate(response)) return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
     const copied = copy(request, response);
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).

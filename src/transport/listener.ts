@@ -9,6 +9,8 @@ import type { Log } from '../broker/ports.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
 const EXCLUSIVE_PORT = 1;
+/** For the moment in which one App takes over from another, both are on the port. */
+const SHARED_PORT = 0;
 
 /** The full signature of `listen`, which the published types lack. */
 type Listen = (
@@ -32,9 +34,10 @@ const DESCRIPTORS = '/proc/self/fd';
  * callback has run, but where the client does not close, uWebSockets.js keeps the descriptor for 16 s.
  */
 export class Listener {
-  readonly #app: TemplatedApp;
+  #app: TemplatedApp | undefined;
   readonly #maxSockets: number;
   readonly #log: Log;
+  readonly #movable: boolean;
   #socket: us_listen_socket | undefined;
   #host = '';
   #port = 0;
@@ -45,22 +48,44 @@ export class Listener {
   #others = 0;
   #reopening: NodeJS.Timeout | undefined;
 
-  constructor(app: TemplatedApp, maxSockets: number, log: Log) {
-    this.#app = app;
+  /** @param movable whether `move` will be called */
+  constructor(maxSockets: number, log: Log, movable = false) {
+    this.#movable = movable;
     this.#maxSockets = maxSockets;
     this.#log = log;
-    // Counts plain HTTP sockets up and down; one that has become a WebSocket is never counted down here.
+  }
+
+  /** Counts plain HTTP sockets of this App up and down; one that has become a WebSocket is never counted down here. */
+  count(app: TemplatedApp): void {
     app.filter((_response, change) => this.#changed(change as number));
   }
 
   /** Resolves with the real port. Rejects when the address cannot be had. */
-  async listen(host: string, port: number): Promise<number> {
+  async listen(app: TemplatedApp, host: string, port: number): Promise<number> {
+    this.#app = app;
     this.#host = host;
     this.#port = port;
     if (!this.#open() || (port === 0 && !this.#openAgain()))
       throw new Error(`cannot listen on ${host}:${port}: the address is in use or not of this machine`);
     this.#others = openDescriptors() ?? 0;
     return this.#port;
+  }
+
+  /**
+   * From now on this App accepts. The port is never without a listener; what the kernel has for the old one it gets:
+   * that closes right after a poll, in which it has accepted all there was.
+   * @throws when the port cannot be had; then nothing has changed
+   */
+  move(app: TemplatedApp): void {
+    const [oldApp, oldSocket] = [this.#app, this.#socket];
+    this.#app = app;
+    // Suspended, or not begun: the new one is opened next.
+    if (oldSocket === undefined) return;
+    if (!this.#openAs(SHARED_PORT)) {
+      [this.#app, this.#socket] = [oldApp, oldSocket];
+      throw new Error(`a second listener cannot be had on ${this.#host}:${this.#port}`);
+    }
+    setImmediate(() => us_listen_socket_close(oldSocket));
   }
 
   webSocketClosed(): void {
@@ -93,10 +118,18 @@ export class Listener {
     return this.#sockets + this.#lingering >= limit;
   }
 
-  /** uWebSockets.js calls back before `listen` returns. */
+  /** Where the port will be shared, too, nobody may have it before. */
   #open(): boolean {
-    const listen = this.#app.listen.bind(this.#app) as unknown as Listen;
-    listen(this.#host, this.#port, EXCLUSIVE_PORT, (socket) => {
+    if (!this.#openAs(EXCLUSIVE_PORT)) return false;
+    if (!this.#movable) return true;
+    this.#shut();
+    return this.#openAs(SHARED_PORT);
+  }
+
+  /** uWebSockets.js calls back before `listen` returns. */
+  #openAs(sharing: number): boolean {
+    const listen = this.#app?.listen.bind(this.#app) as unknown as Listen | undefined;
+    listen?.(this.#host, this.#port, sharing, (socket) => {
       this.#socket = socket || undefined;
     });
     if (this.#socket === undefined) return false;

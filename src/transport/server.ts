@@ -1,4 +1,4 @@
-import { App, type TemplatedApp, type WebSocket } from 'uWebSockets.js';
+import type { TemplatedApp, WebSocket } from 'uWebSockets.js';
 import type {
   Connection,
   Defer,
@@ -14,6 +14,7 @@ import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebAnswer, WebHandler } from '../broker/web.ts';
 import type { Encoding } from '../protocol/frames.ts';
+import { Apps, type Generation } from './apps.ts';
 import { Compression, type CompressionSettings, NO_COMPRESSION } from './compression.ts';
 import type { SocketData, UwsConnection } from './connection.ts';
 import type { HandshakePolicy } from './handshake.ts';
@@ -22,11 +23,14 @@ import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
 import { Networks } from './networks.ts';
 import type { TarpitSettings } from './tarpit.ts';
+import type { TlsFiles } from './tls.ts';
 import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
 
 export interface TransportParts {
   readonly host: string;
   readonly port: number;
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsFiles | undefined;
   readonly policy: HandshakePolicy;
   readonly proxyHops: number;
   readonly idleSeconds: number;
@@ -68,7 +72,7 @@ const NO_TICKETS: OpenTicket = () => ({
  */
 export class Transport implements Fanout {
   readonly #parts: TransportParts;
-  readonly #app: TemplatedApp;
+  readonly #apps: Apps;
   readonly #shares: InboundShares;
   readonly #compression: Compression;
   readonly #listener: Listener;
@@ -85,15 +89,28 @@ export class Transport implements Fanout {
     this.#networks = new Networks(parts.limits.address);
     this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
     this.#compression = new Compression(parts.compression ?? NO_COMPRESSION, parts.tally, parts.log);
-    // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
-    this.#app = App().ws<Admitted>('/connect', this.#behavior());
     // Room for the connections, and for plain HTTP requests beside them.
-    this.#listener = new Listener(this.#app, parts.limits.connections + HTTP_SOCKETS, parts.log);
-    const web = parts.web;
-    serveHttp(
-      this.#app,
-      (request) => (request.path === '/connect' ? NOT_A_HANDSHAKE : web(request)),
+    this.#listener = new Listener(
+      parts.limits.connections + HTTP_SOCKETS,
       parts.log,
+      parts.tls !== undefined,
+    );
+    this.#apps = new Apps(
+      parts.tls,
+      (app, generation) => this.#route(app, generation),
+      (app) => this.#listener.count(app),
+    );
+  }
+
+  #route(app: TemplatedApp, generation: () => Generation): void {
+    const { web, log, tls } = this.#parts;
+    // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
+    app.ws<Admitted>('/connect', this.#behavior(generation));
+    serveHttp(
+      app,
+      (request) => (request.path === '/connect' ? NOT_A_HANDSHAKE : web(request)),
+      log,
+      tls?.clientCert === 'require',
     );
   }
 
@@ -109,7 +126,7 @@ export class Transport implements Fanout {
     this.#admit = admit;
     this.#inquire = inquire;
     const { host, port } = this.#parts;
-    const real = await this.#listener.listen(host, port);
+    const real = await this.#listener.listen(this.#apps.newest, host, port);
     return `${host.includes(':') ? `[${host}]` : host}:${real}`;
   }
 
@@ -122,7 +139,7 @@ export class Transport implements Fanout {
   /** Ends whatever is still open, without close frames. */
   close(): void {
     this.stopAccepting();
-    this.#app.close();
+    this.#apps.close();
   }
 
   /** How late the loop has been of late (p99, milliseconds): it decides whether anything is compressed. */
@@ -130,23 +147,35 @@ export class Transport implements Fanout {
     this.#compression.observe(lagMs);
   }
 
+  /**
+   * Reads the TLS files again: new connections get the new certificates, those that are there stay.
+   * @throws when the files cannot be used; then nothing has changed
+   */
+  renewCertificates(): void {
+    this.#apps.renew((app) => this.#listener.move(app));
+  }
+
   /** Never compressed: each subscriber would be deflated separately (docs/transport.md, rule 23). */
   publish(topic: string, data: string | Uint8Array, encoding: Encoding): void {
-    this.#app.publish(topic, data, encoding === 'msgpack');
+    this.#apps.publish(topic, data, encoding);
   }
 
   publishExcept(skip: Connection, topic: string, data: string | Uint8Array, encoding: Encoding): void {
     const publisher = skip as UwsConnection;
     // A publisher that has closed, or left its last topic, cannot publish; nor is it there to be skipped.
-    if (publisher.subscribedTo(topic)) publisher.publish(topic, data, encoding);
-    else this.publish(topic, data, encoding);
+    const { generation } = publisher;
+    if (generation === undefined || !publisher.subscribedTo(topic))
+      return this.publish(topic, data, encoding);
+    publisher.publish(topic, data, encoding);
+    this.#apps.publishBeside(generation, topic, data, encoding);
   }
 
-  #behavior() {
-    const { limits, idleSeconds, log } = this.#parts;
+  #behavior(generation: () => Generation) {
+    const { limits, idleSeconds, log, tls } = this.#parts;
     const upgrades = new Upgrades({
       ...this.#parts,
       compression: this.#compression,
+      certified: tls?.clientCert === 'require',
       draining: () => this.#draining,
       networks: this.#networks,
       openTicket: (ticket) => this.#openTicket(ticket),
@@ -165,7 +194,7 @@ export class Transport implements Fanout {
       maxLifetime: 0,
       closeOnBackpressureLimit: false,
       upgrade: upgrades.handle.bind(upgrades),
-      open: (socket: WebSocket<Admitted>) => guarded(log, () => this.#opened(socket)),
+      open: (socket: WebSocket<Admitted>) => guarded(log, () => this.#opened(socket, generation())),
       message: (socket: WebSocket<Admitted>, data: ArrayBuffer, isBinary: boolean) =>
         guarded(log, () => this.#shares.receive(socket.getUserData().connection, data, isBinary)),
       ping: (socket: WebSocket<Admitted>) =>
@@ -176,20 +205,14 @@ export class Transport implements Fanout {
         guarded(log, () => socket.getUserData().connection.peer?.drained()),
       dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
       close: (socket: WebSocket<Admitted>, code: number) =>
-        guarded(log, () => {
-          const { connection } = socket.getUserData();
-          connection.gone();
-          this.#open.delete(connection);
-          this.#listener.webSocketClosed();
-          this.#networks.closed(connection.address);
-          connection.peer?.closed(code);
-        }),
+        guarded(log, () => this.#closed(socket.getUserData().connection, generation(), code)),
     };
   }
 
-  #opened(socket: WebSocket<Admitted>): void {
+  #opened(socket: WebSocket<Admitted>, generation: Generation): void {
     const { connection, identity, resumes } = socket.getUserData();
-    connection.opened(socket);
+    connection.opened(socket, generation);
+    this.#apps.opened(generation);
     this.#open.add(connection);
     this.#networks.opened(connection.address);
     try {
@@ -199,6 +222,15 @@ export class Transport implements Fanout {
       this.#parts.log.error({ err: error }, 'session failed');
       connection.end(1011, 'the server failed');
     }
+  }
+
+  #closed(connection: UwsConnection, generation: Generation, code: number): void {
+    connection.gone();
+    this.#apps.closed(generation);
+    this.#open.delete(connection);
+    this.#listener.webSocketClosed();
+    this.#networks.closed(connection.address);
+    connection.peer?.closed(code);
   }
 
   #besideCork(task: () => void): boolean {

@@ -12,6 +12,7 @@ import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHand
 import type { Networks } from './networks.ts';
 import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
 import { Tarpit, type TarpitSettings } from './tarpit.ts';
+import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
 
 export interface UpgradeParts {
   readonly policy: HandshakePolicy;
@@ -24,6 +25,8 @@ export interface UpgradeParts {
   /** Milliseconds of any clock that only goes forward. */
   readonly nowMs: () => number;
   readonly compression: Compression;
+  /** Only clients with a certificate. */
+  readonly certified: boolean;
   readonly draining: () => boolean;
   readonly openTicket: (ticket: string) => TicketVerdict;
   /** Whether the address, and then the client, is kept out whatever place there is; `session`: of a resume. */
@@ -92,6 +95,8 @@ export class Upgrades {
     if (excluded !== undefined) return this.#turnAway(response, excluded);
     const hasty = this.#attemptRefusal(address);
     if (hasty !== undefined) return this.#refuse(response, hasty);
+    if (this.#parts.certified && !hasCertificate(response))
+      return this.#refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
     const handshake = readHandshake(request, this.#parts.policy);
     if (isRefusal(handshake)) return this.#refuse(response, handshake);
     const full = this.#fullRefusal(address);

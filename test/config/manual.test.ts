@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { schemaPaths } from '../../src/config/environment.ts';
 import { type Config, loadConfig } from '../../src/config.ts';
+import { certificateFolder } from '../support/certificates.ts';
 
 const MANUAL = fileURLToPath(new URL('../../config/carillon.yaml', import.meta.url));
 const text = readFileSync(MANUAL, 'utf8');
@@ -71,10 +72,15 @@ test('every commented setting is one, too', () => {
   );
 });
 
-test('the uncommented manual is a configuration', () => {
+test('the uncommented manual is a configuration', (t) => {
+  const certificates = certificateFolder(t);
+  certificates.write('tls', certificates.ca.issue('broker.test'));
+  certificates.write('clients-ca', certificates.ca);
   const result = loadConfig({
     env: {},
-    text: uncommented.replace(/^ *(?:tokenFile|secretFile|jwksFile|dir):.*$/gm, ''),
+    text: uncommented
+      .replace(/^ *(?:tokenFile|secretFile|jwksFile|dir):.*$/gm, '')
+      .replaceAll('/etc/carillon/tls', certificates.folder),
   });
   assert.ok(result.ok, JSON.stringify(result));
   assert.deepEqual(result.config.nats?.servers, ['nats://127.0.0.1:4222']);

@@ -14,9 +14,9 @@ import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/
 import { STATE, until } from '../../contract/cluster/subject.ts';
 import { becomes, get } from '../../contract/cursors.ts';
 import { all, NOW, record, USAGE } from '../../contract/usage.ts';
+import { authority } from '../../support/certs.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
-import { authority } from '../../support/nats/certs.ts';
 import { type ClusterSetup, NatsCluster } from '../../support/nats/cluster.ts';
 import { startNode } from '../../support/nats/nodes.ts';
 import { durable, LIVE, roomRef } from '../../support/rooms.ts';

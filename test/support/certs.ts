@@ -7,17 +7,20 @@ export interface Certificate {
 }
 
 export interface Authority extends Certificate {
-  /** A certificate for localhost, 127.0.0.1 and this name. */
-  issue(name: string): Certificate;
+  /** A certificate for localhost, 127.0.0.1 and this name, good from an hour ago for so long from now. */
+  issue(name: string, hours?: number): Certificate;
 }
 
 export function authority(name: string): Authority {
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const issue = (subject: string): Certificate => {
+  const issue = (subject: string, hours = 24): Certificate => {
     const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    return pems(certificate(subject, own.publicKey, name, keys.privateKey, false), own.privateKey);
+    return pems(certificate(subject, own.publicKey, name, keys.privateKey, false, hours), own.privateKey);
   };
-  return { ...pems(certificate(name, keys.publicKey, name, keys.privateKey, true), keys.privateKey), issue };
+  return {
+    ...pems(certificate(name, keys.publicKey, name, keys.privateKey, true, 24), keys.privateKey),
+    issue,
+  };
 }
 
 function certificate(
@@ -26,6 +29,7 @@ function certificate(
   issuer: string,
   signer: KeyObject,
   ca: boolean,
+  hours: number,
 ): Buffer {
   const algorithm = sequence(oid([0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]));
   const hour = 3_600_000;
@@ -34,7 +38,7 @@ function certificate(
     integer(Buffer.concat([Buffer.from([1]), randomBytes(8)])),
     algorithm,
     named(issuer),
-    sequence(time(Date.now() - hour), time(Date.now() + 24 * hour)),
+    sequence(time(Date.now() - hour), time(Date.now() + hours * hour)),
     named(subject),
     key.export({ type: 'spki', format: 'der' }),
     tagged(0xa3, sequence(ca ? authorityMark() : names(subject))),
