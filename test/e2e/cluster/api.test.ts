@@ -1,6 +1,7 @@
 /** The calls of one node are about all of them, and name those that do not answer. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { SignJWT } from 'jose';
 import { WebSocket } from 'ws';
 import { type Client, connect } from '../../../src/client/index.ts';
 import { until } from '../../client/scripted.ts';
@@ -123,7 +124,11 @@ test('brokers on NATS share a key for tickets that nobody has configured', async
       },
     });
   const [one, other] = await Promise.all([start('a'), start('b')]);
-  const first = connect(one.url, { token: await one.token({ sub: 'ann' }), webSocket: WebSocket });
+  const token = await new SignJWT({ sub: 'ann' })
+    .setProtectedHeader({ alg: 'HS256', kid: 'a' })
+    .setExpirationTime('1h')
+    .sign(new TextEncoder().encode('a'.repeat(40)));
+  const first = connect(one.url, { token, webSocket: WebSocket });
   const info = await first.whenOpen();
   const second = connect(other.url, { ticket: first.ticket as string, token: '', webSocket: WebSocket });
   const resumed = await second.whenOpen();
