@@ -8,6 +8,7 @@ import { createBus } from './app/bus.ts';
 import { Certificates } from './app/certificates.ts';
 import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
+import { createRecord, type RecordOfSessions } from './app/lifecycle.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { createTicketSecrets, type TicketSecrets } from './app/tickets.ts';
 import { clock, nowMs } from './app/time.ts';
@@ -62,6 +63,7 @@ class Node implements App {
   readonly #limits: LimitsOfTenants;
   readonly #usage: UsageOfTenants;
   readonly #tickets: TicketSecrets;
+  readonly #record: RecordOfSessions;
   readonly #hub: Hub;
   readonly #api: Api;
   readonly #nodeAdmin: NodeAdmin;
@@ -92,8 +94,10 @@ class Node implements App {
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     this.#tickets = createTicketSecrets(config, cluster, log);
+    this.#record = createRecord(config, log, bus, cluster);
     this.#hub = createHub(config, {
       serverId,
+      record: this.#record,
       bus,
       cursors,
       cluster,
@@ -110,13 +114,18 @@ class Node implements App {
     this.#api = createNodeApi(config, view, { cluster, exclusions, usage: book, verifier: guarded, log });
     this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
     const { version } = config.node;
-    const tls = this.#certificates;
-    this.#metrics = createMetrics({ tally, bus, cluster, usage: book, api: this.#api, tls, version });
-    this.#admin = createAdmin({
-      ...config.admin.listen,
+    const lifecycle = this.#record.figures;
+    const sources = { bus, cluster, usage: book, api: this.#api, tls: this.#certificates, lifecycle };
+    this.#metrics = createMetrics({ ...sources, tally, version });
+    this.#admin = this.#createAdmin();
+  }
+
+  #createAdmin(): Admin {
+    return createAdmin({
+      ...this.#config.admin.listen,
       readiness: () => this.#readiness(),
       metrics: this.#metrics,
-      log,
+      log: this.#log,
       web: this.#api.admin,
     });
   }
@@ -125,8 +134,10 @@ class Node implements App {
     // First: probes are answered while the bus is being reached.
     const { host, port } = await this.#admin.listen();
     await Promise.all([this.#bus.start().then(() => this.#cluster.start()), this.#verifier.start()]);
-    await Promise.all([this.#usage.begin(), this.#tickets.start()]);
+    await Promise.all([this.#usage.begin(), this.#tickets.start(), this.#record.start()]);
     this.#limits.begin();
+    // Before the first client: a run that is not entered has no heirs.
+    this.#hub.tick();
     const listen = await this.#transport.listen(
       (connection, identity, resumes) => this.#hub.connect(connection, identity, resumes),
       (ticket) => this.#hub.openTicket(ticket),
@@ -158,8 +169,8 @@ class Node implements App {
     this.#transport.close();
     this.#verifier.close();
     this.#nodeAdmin.close();
-    this.#hub.close();
-    await Promise.all([this.#usage.end(), this.#limits.end()]);
+    await this.#hub.close();
+    await Promise.all([this.#record.close(), this.#usage.end(), this.#limits.end()]);
     // Before the bus: its goodbye goes over the same connection.
     await this.#cluster.close();
     await Promise.all([this.#admin.close(), this.#bus.close()]);

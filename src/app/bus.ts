@@ -25,6 +25,7 @@ export async function provisionStreams(config: Config, log: Logger) {
     limits: config.limits,
     state: config.state,
     usage: config.usage,
+    lifecycle: config.lifecycle,
     log,
   });
 }

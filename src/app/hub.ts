@@ -8,6 +8,7 @@ import type { Tally } from '../broker/tally.ts';
 import type { WebHandler } from '../broker/web.ts';
 import type { Config } from '../config.ts';
 import { Transport } from '../transport/server.ts';
+import type { RecordOfSessions } from './lifecycle.ts';
 import { clock, later, nowMs } from './time.ts';
 
 export function createTransport(
@@ -47,15 +48,17 @@ export interface HubNeeds
     'bus' | 'cursors' | 'cluster' | 'exclusions' | 'tenants' | 'fanout' | 'verifier' | 'tally' | 'log'
   > {
   readonly serverId: string;
+  readonly record: RecordOfSessions;
   readonly ticketSecrets: () => readonly Uint8Array[];
 }
 
-export function createHub(config: Config, { serverId, ticketSecrets, ...parts }: HubNeeds): Hub {
+export function createHub(config: Config, { serverId, record, ticketSecrets, ...parts }: HubNeeds): Hub {
   return new Hub({
     ...parts,
     node: { ...config.node, serverId },
     limits: config.limits,
     policies: config.rooms,
+    ...(record.parts !== undefined && { lifecycle: record.parts }),
     askMs: config.cluster.askMs,
     clock,
     ticks: nowMs,

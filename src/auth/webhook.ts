@@ -1,6 +1,7 @@
 /** Session tokens that mean nothing here are shown to a service that knows them. docs/auth.md has its contract. */
+
+import { Breaker, type BreakerOptions } from '../broker/breaker.ts';
 import type { WebhookOutcome } from '../broker/identity-counts.ts';
-import { Breaker, type BreakerOptions } from './breaker.ts';
 import { type HttpAnswer, request } from './http.ts';
 import { type Denial, denial } from './reasons.ts';
 import type { Around } from './surroundings.ts';

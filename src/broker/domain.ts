@@ -2,12 +2,15 @@ import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
 import type { Cluster } from './cluster.ts';
 import { Delivery } from './delivery.ts';
+import { type LifecycleHooks, type Lived, NO_LIFECYCLE } from './lifecycle/hooks.ts';
+import { Lifecycle, type LifecycleParts } from './lifecycle/lifecycle.ts';
 import type { Tenants } from './limits/tenants.ts';
 import { Places } from './places.ts';
 import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
 import { Presence } from './presence/presence.ts';
 import { Rooms } from './rooms.ts';
 import { SchemaChecks } from './schema/checks.ts';
+import { Stamps } from './sessions/stamps.ts';
 import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
@@ -24,6 +27,8 @@ export interface DomainParts {
   readonly cluster: Cluster;
   /** The longest that a client waits for other nodes. */
   readonly askMs: number;
+  /** Absent: no record of sessions is kept. */
+  readonly lifecycle?: Pick<LifecycleParts, 'sink' | 'archive' | 'graceMs'>;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
@@ -54,9 +59,11 @@ export interface Domain {
   readonly slow: SlowReaders;
   readonly places: Places;
   readonly schemas: SchemaChecks;
+  readonly stamps: Stamps;
+  readonly lifecycle: LifecycleHooks;
 }
 
-export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader>): Domain {
+export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader & Lived>): Domain {
   const { bus, clock, ticks, defer, limits, tally } = parts;
   const delivery = new Delivery(parts);
   const bundles = new Bundles(parts);
@@ -73,6 +80,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
   });
   const rooms = new Rooms(parts.policies, parts.tenants.policies, bus, delivery, tally);
   delivery.whenPublished((bytes) => slow.published(bytes));
+  const stamps = new Stamps(clock);
   return {
     node: parts.node,
     limits,
@@ -91,5 +99,10 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     slow,
     places: new Places(parts),
     schemas: new SchemaChecks({ limits: limits.schemas, clock, ticks, tally }),
+    stamps,
+    lifecycle:
+      parts.lifecycle === undefined
+        ? NO_LIFECYCLE
+        : new Lifecycle({ ...parts, ...parts.lifecycle, sessions, stamps }),
   };
 }

@@ -20,7 +20,6 @@ import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
 import { Endings } from './sessions/endings.ts';
-import { Stamps } from './sessions/stamps.ts';
 import { closedBy, mayComeBack } from './tally.ts';
 
 export interface HubParts extends DomainParts {
@@ -55,7 +54,6 @@ export class Hub {
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
   readonly #admission: Admission;
-  readonly #stamps: Stamps;
   readonly #arrivals: Arrivals;
   readonly #endings: Endings;
   readonly #elsewhere: Elsewhere;
@@ -85,8 +83,7 @@ export class Hub {
     parts.exclusions.watch((cause) => sweep.changed(cause));
     this.#newId = parts.newId;
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
-    this.#stamps = new Stamps(parts.clock);
-    const common = { cluster: parts.cluster, tenants, stamps: this.#stamps };
+    const common = { cluster: parts.cluster, tenants, stamps: this.#domain.stamps };
     this.#arrivals = new Arrivals({
       ...common,
       sessions: this.#sessions,
@@ -156,7 +153,7 @@ export class Hub {
 
   /** The session of a new connection; the first frame it gets is `server_info`. */
   connect(connection: Connection, identity: Identity, resumes?: Resumption): Peer {
-    const stamp = this.#stamps.next();
+    const stamp = this.#domain.stamps.next();
     const place = resumes
       ? { session: resumes.session, generation: resumes.generation + 1, stamp }
       : { session: this.#newId(), generation: 1, stamp };
@@ -164,6 +161,7 @@ export class Hub {
     const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
     this.#arrived(session);
+    this.#domain.lifecycle.connected(session);
     this.#exclusions.abuse.connected(identity, connection.address);
     this.#domain.tally.connections = this.#sessions.size;
     this.#schedule(session);
@@ -190,9 +188,12 @@ export class Hub {
     this.#resumptions.sweep(now);
     this.#domain.tenants.tick(now);
     this.#domain.presence.tick(now);
+    this.#domain.lifecycle.tick();
   }
 
-  close(): void {
+  /** Before the cluster: what is not over yet is given to other nodes. */
+  async close(): Promise<void> {
+    await this.#domain.lifecycle.close();
     this.#arrivals.close();
     this.#endings.close();
     this.#elsewhere.close();
@@ -257,6 +258,7 @@ export class Hub {
   }
 
   #closed(session: Session, code: number): void {
+    this.#domain.lifecycle.closed(session, session.endedWith?.code ?? code);
     session.closed(mayComeBack(code));
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());

@@ -30,6 +30,8 @@ export class Membership implements RoomMember {
   at = -1;
   native = false;
   present = false;
+  /** What the record of sessions calls it, once it is present. */
+  place = '';
   /** Counts among those that the room has places for. */
   placed = false;
   /** Acks of own publishes whose events the member has yet to be sent, by a catch-up or with what the room holds. */

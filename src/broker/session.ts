@@ -55,6 +55,8 @@ export class Session implements Owner, Answerable, TenantMember {
   #errorsLeft: number;
   #errorsAt: number;
   ended = false;
+  /** The socket is; what it was in is told together. */
+  #gone = false;
   /** Why this side ended it, if it did. */
   endedWith: { readonly code: number; readonly reason: string } | undefined;
 
@@ -209,7 +211,7 @@ export class Session implements Owner, Answerable, TenantMember {
    * @param lost with its connection, which may come back.
    */
   drop(membership: Membership, lost = false): void {
-    const { delivery, rooms, catchUps, slow, presence, tally, cursors, places } = this.#domain;
+    const { delivery, rooms, catchUps, slow, presence, tally, cursors, places, lifecycle } = this.#domain;
     const { room } = membership;
     delivery.flushRoom(room);
     membership.releaseAcks();
@@ -218,6 +220,7 @@ export class Session implements Owner, Answerable, TenantMember {
     slow.stop(membership);
     room.remove(membership);
     tally.memberships--;
+    if (membership.present && !this.#gone) lifecycle.left(this, membership.place);
     presence.departed(membership, lost);
     if (membership.placed) places.free(room.ref.key);
     rooms.release(room);
@@ -243,6 +246,7 @@ export class Session implements Owner, Answerable, TenantMember {
   /** The socket is gone; `lost`: the client may come back. */
   closed(lost: boolean): void {
     this.ended = true;
+    this.#gone = true;
     for (const membership of [...this.rooms.values()]) this.drop(membership, lost);
   }
 }

@@ -191,6 +191,44 @@ export interface StateLimits {
   readonly valueBytes: number;
 }
 
+/** The record of what becomes of sessions and rooms. */
+export interface LifecycleSettings {
+  readonly enabled: boolean;
+  /** How long a session may be without a connection before it is over. */
+  readonly graceMs: number;
+  /** Of the stream: what is older goes. */
+  readonly ageMs: number;
+  /** Of the stream on each of its servers. */
+  readonly bytes: number;
+  /** Events that wait to be stored; more are lost. */
+  readonly queue: number;
+  /** Of one file of the embedded bus; then another is begun. */
+  readonly fileBytes: number;
+  /** Kept of them. */
+  readonly files: number;
+  readonly webhook?: LifecycleWebhookSettings;
+}
+
+export interface LifecycleWebhookSettings {
+  readonly url: string;
+  /** Signs every delivery. */
+  readonly secret: string;
+  /** Events of one delivery. */
+  readonly batch: number;
+  /** How long the first event of a delivery waits for others. */
+  readonly lingerMs: number;
+  readonly timeoutMs: number;
+  /** Of one delivery; then it is kept as undelivered. */
+  readonly attempts: number;
+  readonly retryMinMs: number;
+  readonly retryMaxMs: number;
+  /** In a row, from which on nothing is tried for `openMs`. */
+  readonly failures: number;
+  readonly openMs: number;
+  /** Events that wait; the oldest of more are kept as undelivered. */
+  readonly queue: number;
+}
+
 /** What server_info tells every client. */
 export interface NodeIdentity {
   readonly serverId: string;

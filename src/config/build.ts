@@ -5,6 +5,7 @@ import { compilePattern } from '../protocol/room.ts';
 import { type Machine, type Secrets, SPARE_FILES, UNKNOWN_CONNECTIONS } from './checks.ts';
 import { pingSeconds } from './heartbeat.ts';
 import { isKeyless } from './identity.ts';
+import { buildLifecycle } from './lifecycle.ts';
 import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
 import { roomSchemaOf } from './schema-fields.ts';
@@ -52,6 +53,7 @@ export function buildConfig(settings: Settings, { auth, token, tls }: Secrets, a
     state: defined(settings.state),
     api: settings.api,
     usage: { flushMs: usage.flushMs, ageMs: usage.age, bytes: usage.bytes, records: usage.records },
+    lifecycle: buildLifecycle(settings.lifecycle),
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

@@ -33,6 +33,7 @@ export function checkSettings(settings: Settings, auth: AuthConfig, machine: Mac
     ...checkCompression(settings),
     ...checkTimes(settings),
     ...checkState(settings),
+    ...checkLifecycle(settings),
     ...checkRooms(settings),
     ...checkTenants(settings),
     ...checkMachine(settings, machine),
@@ -137,6 +138,27 @@ function checkState({ state, nats }: Settings): Fault[] {
       path: ['state', 'valueBytes'],
       value: showSize(state.valueBytes),
       expected: `at most state.bytes (${showSize(state.bytes)})`,
+    });
+  }
+  return faults;
+}
+
+function checkLifecycle({ lifecycle, state, nats }: Settings): Fault[] {
+  const faults: Fault[] = [];
+  if (lifecycle.enabled && nats === undefined && state.dir === undefined && lifecycle.webhook === undefined) {
+    faults.push({
+      path: ['lifecycle', 'enabled'],
+      value: 'true',
+      expected: 'a place for the events',
+      fix: 'set state.dir, where a file is kept, or nats, or lifecycle.webhook',
+    });
+  }
+  const { retryMinMs = 0, retryMaxMs = 0 } = lifecycle.webhook ?? {};
+  if (retryMinMs > retryMaxMs) {
+    faults.push({
+      path: ['lifecycle', 'webhook', 'retryMinMs'],
+      value: String(retryMinMs),
+      expected: 'at most lifecycle.webhook.retryMaxMs',
     });
   }
   return faults;

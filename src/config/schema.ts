@@ -20,6 +20,7 @@ import {
   text,
   VISIBLE,
 } from './leaves.ts';
+import { lifecycleSchema } from './lifecycle.ts';
 import { natsSchema } from './nats.ts';
 
 import { roomSchema } from './schema-fields.ts';
@@ -255,6 +256,7 @@ export const settingsSchema = z.strictObject({
       records: count(1000, 10_000_000).prefault(50_000),
     })
     .prefault({}),
+  lifecycle: lifecycleSchema.prefault({}),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

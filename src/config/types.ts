@@ -4,6 +4,7 @@ import type {
   AbuseSettings,
   Batching,
   ClusterSettings,
+  LifecycleSettings,
   Limits,
   NodeIdentity,
   PresenceSettings,
@@ -80,6 +81,7 @@ export interface Config {
     readonly failuresPerMinute: number;
   };
   readonly usage: UsageSettings;
+  readonly lifecycle: LifecycleSettings;
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

@@ -17,6 +17,7 @@ import { describeCluster } from './cluster.ts';
 import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
 import { type HistogramReading, Instruments, overClosedSet } from './instruments.ts';
+import { describeLifecycle, type LifecycleFigures } from './lifecycle.ts';
 import { LoopLagMeter } from './loop.ts';
 import {
   cpuSeconds,
@@ -38,6 +39,7 @@ export interface MetricsSource {
   readonly usage?: Pick<UsageBook, 'figures'>;
   /** Absent: no TLS. */
   readonly tls?: TlsFigures | undefined;
+  readonly lifecycle?: () => LifecycleFigures | undefined;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -66,6 +68,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   if (source.tls !== undefined) describeTls(instruments, source.tls);
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
   if (source.usage !== undefined) describeUsage(instruments, source.usage);
+  if (source.lifecycle !== undefined) describeLifecycle(instruments, source.lifecycle);
   return {
     contentType: instruments.contentType,
     text: () => {

@@ -129,7 +129,7 @@ function joinOpened(session: Session, frame: JoinFrame, domain: Domain, member: 
 function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
   domain.delivery.flushRoom(member.room);
   member.room.attach(member);
-  session.send(joined(frame, domain, member, 'fresh', 0));
+  session.send(joined(session, frame, domain, member, 'fresh', 0));
   // Of what was published while the room was opening.
   member.releaseAcks();
 }
@@ -170,7 +170,7 @@ function joinedSince(
   page: ReplayPage,
 ): void {
   const recovered = 'last' in since ? 'fresh' : page.recovered;
-  const answer = joined(frame, domain, member, recovered, page.events.length + page.remaining);
+  const answer = joined(session, frame, domain, member, recovered, page.events.length + page.remaining);
   // Together with what the catch-up sends first.
   domain.bundles.tell(session, answer);
   // Presence comes by a topic, to which the member is subscribed already.
@@ -195,6 +195,7 @@ function tellGap(session: Session, domain: Domain, room: string, gap: NonNullabl
 }
 
 function joined(
+  session: Session,
   frame: JoinFrame,
   domain: Domain,
   member: Membership,
@@ -204,6 +205,7 @@ function joined(
   const { room } = member;
   const { description } = room.ref.policy;
   const presence = domain.presence.arrived(member);
+  member.place = domain.lifecycle.joined(session, room.ref.name);
   return {
     type: 'joined',
     room: room.ref.name,

@@ -1,9 +1,10 @@
 import type { Log } from '../../broker/ports.ts';
-import type { Limits, RoomPolicy, StateLimits } from '../../broker/settings.ts';
+import type { LifecycleSettings, Limits, RoomPolicy, StateLimits } from '../../broker/settings.ts';
 import type { UsageSettings } from '../../broker/usage.ts';
 import { stateStream } from './cluster/stream.ts';
 import { dial } from './connection.ts';
 import { environment } from './env.ts';
+import { lifecycleStream } from './lifecycle/stream.ts';
 import type { NatsOptions } from './options.ts';
 import { type ApplyReport, retentionOf, roomStreams, Streams, withoutHistory } from './streams.ts';
 import { Subjects } from './subject.ts';
@@ -15,6 +16,8 @@ export interface ApplyParts {
   readonly limits: Pick<Limits, 'payloadBytes' | 'dedupeWindowMs'>;
   readonly state: StateLimits;
   readonly usage: UsageSettings;
+  /** Absent: no record of sessions is kept. */
+  readonly lifecycle?: LifecycleSettings;
   readonly log: Log;
 }
 
@@ -28,6 +31,7 @@ export async function applyStreams({
   limits,
   state,
   usage,
+  lifecycle,
   log,
 }: ApplyParts): Promise<ApplyReport> {
   const retention = retentionOf(policies, limits);
@@ -42,6 +46,7 @@ export async function applyStreams({
       ...shards(replicas),
       stateStream(replicas, options, state),
       usageStream(replicas, options, usage),
+      ...(lifecycle?.enabled ? [lifecycleStream(replicas, options, lifecycle)] : []),
     ];
     return await new Streams(connection, options, plan).apply();
   } finally {

@@ -308,7 +308,8 @@ export class Streams {
       const reason = error instanceof Error ? error.message : String(error);
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
-        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, state.bytes, usage.bytes) cannot be made: ` +
+        `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, and bytes of state, usage and lifecycle) ` +
+          'cannot be made: ' +
           `${reason}. All streams together must fit into max_file_store of each server, and a cluster of ` +
           'fewer than 3 servers needs nats.replicas: 1.',
         { cause: error },
