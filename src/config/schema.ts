@@ -124,7 +124,7 @@ const abuse = z.strictObject({
   windowMs: duration(1000, HOUR_MS).prefault('1m'),
   userConnects: count(0, 1_000_000).prefault(0),
   addressConnects: count(0, 1_000_000).prefault(0),
-  offences: count(0, 1_000_000).prefault(50),
+  offences: count(0, 1_000_000).prefault(0),
   banMs: duration(1000, 30 * 24 * HOUR_MS).prefault('10m'),
   bansMax: count(1, 1_000_000).prefault(10_000),
   entries: count(16, 10_000_000).prefault(100_000),
