@@ -148,11 +148,22 @@ export function goInstall(
   };
 }
 
+/** A fresh machine may have no package lists, or old ones. */
+export async function downloadPackages(packages: readonly string[], into: string): Promise<void> {
+  const download = () => run('apt-get', ['download', ...packages], { cwd: into, timeout: 120_000 });
+  try {
+    await download();
+  } catch {
+    await run('apt-get', ['update', '-qq'], { cwd: into, timeout: 120_000 });
+    await download();
+  }
+}
+
 /** A file of a Debian package, which is not installed. */
 export function debianPackage(packageName: string, file: string): Attempt {
   return async (_wanted, into) => {
     if (process.getuid?.() !== 0) throw new Error('apt-get needs root');
-    await run('apt-get', ['download', packageName], { cwd: into, timeout: 120_000 });
+    await downloadPackages([packageName], into);
     const deb = (await readdir(into)).find((name) => name.endsWith('.deb'));
     if (deb === undefined) throw new Error('apt-get download left no package');
     await run('dpkg-deb', ['-x', join(into, deb), into]);

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { certificateFolder } from './certificates.ts';
 import { freeAddress } from './port.ts';
-import { cacheRoots, once, run } from './provide.ts';
+import { cacheRoots, downloadPackages, once, run } from './provide.ts';
 
 export type ProxyName = 'nginx' | 'haproxy' | 'caddy';
 
@@ -157,7 +157,7 @@ async function provided(name: ProxyName): Promise<Provided> {
   const build = async (root: string) => {
     const into = await mkdtemp(join(root, '.making-'));
     try {
-      await run('apt-get', ['download', ...packages], { cwd: into, timeout: 120_000 });
+      await downloadPackages(packages, into);
       const debs = (await readdir(into)).filter((each) => each.endsWith('.deb'));
       for (const deb of debs) await run('dpkg-deb', ['-x', join(into, deb), join(into, 'root')]);
       await rename(join(into, 'root'), join(root, 'root'));
