@@ -32,7 +32,7 @@ export class Endings {
   }
 
   ended(place: Resumption, ending: Ending): void {
-    if (this.#parts.cluster.nodes().length < 2) return;
+    if (this.#parts.cluster.kind === 'embedded') return;
     if (this.#untold.length === 0) this.#parts.defer(() => this.#tell());
     this.#untold.push({ ...place, ...ending });
   }

@@ -22,6 +22,8 @@ export async function nodes(nats: NatsCluster, count: number, options: SimOption
     made.push({ ...node, sim: new SimNode({ ...options, cluster: node.cluster, serverId: `n${at}` }) });
   }
   await until(() => made.every(({ cluster }) => cluster.nodes().length === count));
+  // Behind the subscriptions of the same connections: the server knows these when the answers are there.
+  await heard(made);
   return made;
 }
 
