@@ -18,7 +18,6 @@ import { VERSION } from './config/version.ts';
 
 export { parsePolicy } from './config/tenants.ts';
 export type * from './config/types.ts';
-export { LOG_LEVELS } from './config/types.ts';
 export { showAddress } from './config/units.ts';
 export { VERSION } from './config/version.ts';
 

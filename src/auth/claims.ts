@@ -1,6 +1,6 @@
 /** The claims of a token whose signature and times are good, judged and turned into an identity. */
 import { isAccessPattern } from '../broker/access/template.ts';
-import { ACTIONS, type Action, type Identity, type RoomGrant } from '../broker/ports.ts';
+import { ACTIONS, type Action, type Identity, type RoomGrant, TENANT_NAME } from '../broker/ports.ts';
 
 type Claims = Readonly<Record<string, unknown>>;
 
@@ -16,7 +16,6 @@ const INFO_BYTES_MAX = 1024;
 
 /** No control, format (bidi overrides), surrogate or unassigned characters: the name is shown to other people. */
 const USER = /^[^\p{C}\p{Zl}\p{Zp}]{1,128}$/u;
-const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
 const DEFAULT_TENANT = 'default';
 
 export interface ClaimsPolicy {
@@ -50,7 +49,7 @@ function user({ sub }: Claims): Partial<Identity> | string {
 }
 
 function tenant({ tenant: claim = DEFAULT_TENANT }: Claims): Partial<Identity> | string {
-  return typeof claim === 'string' && TENANT.test(claim)
+  return typeof claim === 'string' && TENANT_NAME.test(claim)
     ? { tenant: claim }
     : 'tenant is not of the form [A-Za-z0-9_.-]{1,64}';
 }

@@ -187,6 +187,9 @@ export interface RoomGrant {
   readonly allow: readonly Action[];
 }
 
+/** What a tenant may be called: in claims, in the settings, in the APIs. */
+export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
+
 /** Who a verified credential says the client is. */
 export interface Identity {
   readonly user: string;
@@ -238,6 +241,10 @@ export interface Tickets {
 }
 
 // ------------------------------------------------------------------------------------------- operations
+
+/** From the least to the most that is logged, and nothing at all. */
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The part of a logger that the domain uses; fields first, as pino has it. */
 export interface Log {

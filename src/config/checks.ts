@@ -1,10 +1,10 @@
 /** What no single setting can get wrong: the settings against one another and against the machine. */
 import { isShortSecret, SECRET_BYTES_MIN } from '../auth/keys.ts';
+import { TENANT_NAME } from '../broker/ports.ts';
 import { pingSeconds } from './heartbeat.ts';
 import { checkSecrets, isKeyless } from './identity.ts';
 import type { Fault } from './keys.ts';
 import type { Settings } from './schema.ts';
-import { TENANT_NAME } from './tenants.ts';
 import type { TlsConfig } from './tls-schema.ts';
 import type { AuthConfig } from './types.ts';
 import { isLoopback, showAddress, showSize } from './units.ts';

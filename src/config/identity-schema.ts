@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ROOMS_ENTRIES } from '../auth/claims.ts';
 import { KEY_ALGORITHMS } from '../auth/keys.ts';
-import { ACTIONS } from '../broker/ports.ts';
+import { ACTIONS, TENANT_NAME } from '../broker/ports.ts';
 import {
   accessPattern,
   choice,
@@ -59,7 +59,7 @@ const setFile = text('the path of a file that holds a JSON Web Key Set', FILE);
 const issuer = z.strictObject({
   issuer: issuerName,
   audience,
-  tenants: z.array(text('1 to 64 characters of [A-Za-z0-9_.-]', /^[A-Za-z0-9_.-]{1,64}$/)).optional(),
+  tenants: z.array(text('1 to 64 characters of [A-Za-z0-9_.-]', TENANT_NAME)).optional(),
   keys: z.array(key).prefault([]),
   jwksUrl: httpUrl().optional(),
   jwksFile: setFile.optional(),

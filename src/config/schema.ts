@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { LOG_LEVELS } from '../broker/ports.ts';
 import { OVERFLOWS } from '../protocol/frames.ts';
 import { authSchema } from './identity-schema.ts';
 import {
@@ -26,7 +27,6 @@ import { natsSchema } from './nats.ts';
 import { roomSchema } from './schema-fields.ts';
 import { tenantsSchema } from './tenants.ts';
 import { tlsSchema } from './tls-schema.ts';
-import { LOG_LEVELS } from './types.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;

@@ -17,7 +17,6 @@ const MANY = 1_000_000_000;
 /** Each is compared when a session first asks about a room. */
 const RULES_MAX = 500;
 /** As in the claim. */
-export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 
 const publishRate = z.strictObject({ perSecond: count(0, MANY), burst: count(1, MANY).optional() });
 const bytesRate = z.strictObject({

@@ -1,5 +1,6 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { VerifierOptions } from '../auth/verifier.ts';
+import type { LogLevel } from '../broker/ports.ts';
 import type {
   AbuseSettings,
   Batching,
@@ -24,9 +25,6 @@ export type { Address } from './units.ts';
 export interface AuthConfig extends VerifierOptions {
   readonly allowQueryToken: boolean;
 }
-
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface Config {
   /** No key configured and a loopback listener: the process makes a key and prints a token. */

@@ -2,7 +2,7 @@
 
 export const ROOM_NAME_MAX = 128;
 
-const ROOM_NAME = /^[A-Za-z0-9_.:@-]{1,128}$/;
+export const ROOM_NAME = /^[A-Za-z0-9_.:@-]{1,128}$/;
 const PATTERN = /^[A-Za-z0-9_.:@*-]{1,128}$/;
 
 /** The room that answers a probe: what is published there comes back to its publisher only. */

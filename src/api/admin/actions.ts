@@ -1,10 +1,9 @@
 import { z } from 'zod';
-import { askAll } from '../../broker/admin/node.ts';
+import { askAll, PATIENCE_MS, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
+import { LOG_LEVELS } from '../../broker/ports.ts';
 import { type Reply, type Route, refused, route } from '../http/route.ts';
 import { missing, reason, roomName, sessionId, tenantName, userName } from './shapes.ts';
-
-const sum = (answers: readonly number[]) => answers.reduce((total, count) => total + count, 0);
 
 export function actions(cluster: Cluster): Route[] {
   return [
@@ -70,7 +69,7 @@ function drain(cluster: Cluster): Route {
         const { missing: silent } = await askAll(cluster, 'admin.drain', { reason: why });
         return { answer: { draining: names.filter((name) => !silent.includes(name)), missing: silent } };
       }
-      const answer = await cluster.askNode(node, 'admin.drain', { reason: why }, 2000);
+      const answer = await cluster.askNode(node, 'admin.drain', { reason: why }, PATIENCE_MS);
       if (answer.ok) return { answer: { draining: [node], missing: [] } };
       return answer.why === 'unknown_node'
         ? refused(404, 'not_found', 'there is no node of that name')
@@ -86,7 +85,7 @@ function logLevel(cluster: Cluster): Route {
     scope: 'admin',
     summary: 'Changes how much every node logs, until it restarts; of one tenant only where one is named',
     body: z.strictObject({
-      level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent', 'default']),
+      level: z.enum([...LOG_LEVELS, 'default']),
       tenant: tenantName.optional(),
     }),
     answer: z.object({ level: z.string(), tenant: z.string().optional(), missing }),

@@ -1,9 +1,10 @@
 /** Fields that several calls share. */
 import { z } from 'zod';
+import { ROOM_NAME } from '../../protocol/room.ts';
 
 export const tenantName = z.string().min(1).max(64);
 export const userName = z.string().min(1).max(256);
-export const roomName = z.string().regex(/^[A-Za-z0-9_.:@-]{1,128}$/, 'is not a room name');
+export const roomName = z.string().regex(ROOM_NAME, 'is not a room name');
 export const reason = z.string().max(120);
 export const sessionId = z.string().min(1).max(128);
 

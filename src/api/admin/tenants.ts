@@ -2,10 +2,11 @@ import { z } from 'zod';
 import type { Cluster, Unstored } from '../../broker/cluster.ts';
 import type { Policies } from '../../broker/limits/policy.ts';
 import { type ParsePolicy, POLICY_STORE } from '../../broker/limits/shared.ts';
+import { TENANT_NAME } from '../../broker/ports.ts';
 import { type Reply, type Route, refused, route } from '../http/route.ts';
 
 const params = z.strictObject({
-  tenant: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'is not the name of a tenant'),
+  tenant: z.string().regex(TENANT_NAME, 'is not the name of a tenant'),
 });
 const fields = z.record(z.string(), z.unknown());
 const answer = z.looseObject({ tenant: z.string(), overrides: fields });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Backend, BackendPublication } from '../../broker/admin/backend.ts';
-import { askAll } from '../../broker/admin/node.ts';
+import { askAll, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
 import { inboxOf } from '../../protocol/room.ts';
 import { missing, roomName, tenantName, userName } from '../admin/shapes.ts';
@@ -96,7 +96,7 @@ type Broadcast = Omit<BackendPublication, 'room'>;
 async function toAll(cluster: Cluster, { tenant, payload: text, from }: Broadcast): Promise<Reply> {
   const question = { tenant, payload: text, from };
   const { answers, missing: silent } = await askAll(cluster, 'tenant.broadcast', question);
-  const connections = answers.reduce((sum, count) => sum + count, 0);
+  const connections = sum(answers);
   return { answer: { accepted: connections, refused: [], connections, missing: silent } };
 }
 

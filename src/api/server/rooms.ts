@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Backend } from '../../broker/admin/backend.ts';
-import { askAll } from '../../broker/admin/node.ts';
+import { askAll, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
 import { PRESENCE_MODES } from '../../protocol/frames.ts';
 import { limit, missing, reason, roomName, tenantName, userName } from '../admin/shapes.ts';
@@ -91,7 +91,7 @@ function disconnect(cluster: Cluster): Route {
         ...params,
         reason: body.reason,
       });
-      const disconnected = answers.reduce((sum, count) => sum + count, 0);
+      const disconnected = sum(answers);
       return { answer: { disconnected, missing: silent } };
     },
   });

@@ -88,7 +88,10 @@ export class NodeAdmin {
 }
 
 /** How long a node may take to answer before it is named as missing. */
-const PATIENCE_MS = 2000;
+export const PATIENCE_MS = 2000;
+
+/** Of what each node has counted. */
+export const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
 
 export interface Gathered<T> {
   readonly answers: readonly T[];
