@@ -52,7 +52,8 @@ export class Requests {
 
   /**
    * One answer: `answered` runs exactly once, never before this returns. `refused` runs in its place when the client
-   * does not take the request, which is over the server's limit or comes after the connection's end.
+   * does not take the request, which is over the server's limit or comes after the connection's end; without it,
+   * that is 'lost' too.
    */
   send(
     subject: string,
@@ -67,6 +68,16 @@ export class Requests {
       return true;
     };
     this.#ask(subject, payload, headers, timeoutMs, next, refused);
+  }
+
+  /** As `send`; what the client does not take is 'lost'. Not for every message: a promise costs what it costs. */
+  answer(
+    subject: string,
+    payload: string,
+    headers: Uint8Array | undefined,
+    timeoutMs: number,
+  ): Promise<Msg | NoAnswer> {
+    return new Promise((done) => this.send(subject, payload, headers, timeoutMs, done));
   }
 
   /** Several answers, until `next` has said that one was the last, or none has come for `silenceMs`. */

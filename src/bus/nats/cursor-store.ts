@@ -3,11 +3,11 @@
  * names the message that it follows (`Nats-Expected-Last-Subject-Sequence`), so that of two nodes that write at once
  * one is refused and looks again: a position cannot be overwritten by one that is behind it.
  */
-import type { Msg } from '@nats-io/nats-core';
 import type { Position } from '../../protocol/frames.ts';
 import type { NoAnswer, Requests } from './acks.ts';
 import { readDirect } from './direct.ts';
 import { lastValue, numberIn, payloadText, SEQUENCE, SUBJECT } from './headers.ts';
+import { type ApiAnswer, CONFLICTS, NO_MESSAGE, type PubAck } from './jetstream.ts';
 
 /** `place` 0: there is none. A message that is not one of ours has a place, and no position. */
 export interface StoredCursor {
@@ -32,16 +32,7 @@ export interface CursorStoreParts {
 /** `conflict`: somebody has written since `place`. `busy`: it was not written, and may be later. */
 export type Written = number | 'conflict' | 'busy' | NoAnswer;
 
-interface Answer {
-  readonly error?: { readonly code: number; readonly err_code?: number };
-  readonly message?: { readonly seq: number; readonly data?: string };
-  readonly seq?: number;
-}
-
 const ANSWER_BYTES = 4 * 1024 * 1024;
-const NO_MESSAGE = 10037;
-/** A replicated stream says so while another write of the subject is on its way, a single one afterwards. */
-const CONFLICTS: ReadonlySet<number> = new Set([10071, 10164]);
 
 export class CursorStore {
   readonly #parts: CursorStoreParts;
@@ -82,7 +73,11 @@ export class CursorStore {
   /** By the leader, as it is now. */
   async latest(subject: string): Promise<StoredCursor | NoAnswer> {
     const request = JSON.stringify({ last_by_subj: subject });
-    const answer = await this.#ask(`$JS.API.STREAM.MSG.GET.${this.#parts.stream}`, request, undefined);
+    const answer = await this.#ask<ApiAnswer>(
+      `$JS.API.STREAM.MSG.GET.${this.#parts.stream}`,
+      request,
+      undefined,
+    );
     if (typeof answer === 'string') return answer;
     if (answer.error?.err_code === NO_MESSAGE) return NO_CURSOR;
     if (answer.message === undefined) return this.#nobody();
@@ -93,22 +88,22 @@ export class CursorStore {
   /** Stored only where `place` is still the last one of the subject; gives the new place. */
   async write(subject: string, { epoch, seq }: Position, place: number): Promise<Written> {
     const expected = `NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: ${place}\r\n\r\n`;
-    const answer = await this.#ask(subject, JSON.stringify({ epoch, seq }), Buffer.from(expected, 'latin1'));
+    const answer = await this.#ask<PubAck>(
+      subject,
+      JSON.stringify({ epoch, seq }),
+      Buffer.from(expected, 'latin1'),
+    );
     if (typeof answer === 'string') return answer;
     if (answer.error !== undefined) return CONFLICTS.has(answer.error.err_code ?? 0) ? 'conflict' : 'busy';
     return answer.seq ?? 'busy';
   }
 
-  #ask(subject: string, payload: string, headers: Uint8Array | undefined): Promise<Answer | NoAnswer> {
+  async #ask<T>(subject: string, payload: string, headers: Uint8Array | undefined): Promise<T | NoAnswer> {
     const { leaders, timeoutMs, connected } = this.#parts;
-    if (!connected()) return Promise.resolve('lost');
-    return new Promise((done) => {
-      const answered = (answer: Msg | NoAnswer) => {
-        if (answer === 'nobody') done(this.#nobody());
-        else done(typeof answer === 'string' ? answer : answer.json<Answer>());
-      };
-      leaders.send(subject, payload, headers, timeoutMs, answered, () => done('lost'));
-    });
+    if (!connected()) return 'lost';
+    const answer = await leaders.answer(subject, payload, headers, timeoutMs);
+    if (answer === 'nobody') return this.#nobody();
+    return typeof answer === 'string' ? answer : answer.json<T>();
   }
 
   #nobody(): 'nobody' {

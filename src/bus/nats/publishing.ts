@@ -8,6 +8,7 @@ import type { Audits } from './audit.ts';
 import type { Env } from './env.ts';
 import type { Epochs } from './epochs.ts';
 import { encodeMeta, type Meta } from './headers.ts';
+import { IN_PROCESS, type PubAck, STORE_FULL, TOO_LARGE } from './jetstream.ts';
 import type { NatsOptions } from './options.ts';
 import type { Attempt, Outgoing, Publisher, Stored } from './publisher.ts';
 import type { Shard } from './shard.ts';
@@ -122,19 +123,7 @@ const UNSEEN: Fault = {
   retryAfterMs: 1000,
 };
 
-interface PubAck {
-  readonly seq?: number;
-  readonly duplicate?: boolean;
-  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
-}
-
-/** The server's words for a message over the stream's `max_msg_size`. */
-const TOO_LARGE = 10054;
-/** No room for it in the store: disk, memory or the account's share are used up. */
-const STORE_FULL = new Set([10023, 10028, 10047, 10077]);
 const TOO_MANY = new Set([429, 503]);
-/** The first attempt is still on its way to a quorum; what becomes of it the next attempt learns. */
-const IN_PROCESS = 10158;
 
 /** One attempt to store a publish. */
 export function attempt(

@@ -1,20 +1,17 @@
 /** What can be asked of the streams: of their leaders, who know the truth, and of any replica, which is cheaper. */
-import type { Msg } from '@nats-io/nats-core';
 import type { NoAnswer, Requests } from './acks.ts';
 import type { Arrival } from './arrival.ts';
 import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
+import { askLeader, NO_MESSAGE, NO_STREAM } from './jetstream.ts';
 import type { Subjects } from './subject.ts';
 
-const LEADER_TIMEOUT_MS = 2000;
 const BATCH = 256;
 const PAGE_BYTES = 1024 * 1024;
 const TAILS_BYTES = 4 * 1024 * 1024;
 /** A replica that is behind is given so many chances to have caught up. */
 const STALE_RETRIES = 4;
 const STALE_WAIT_MS = 100;
-const NO_MESSAGE = 10037;
-const NO_STREAM = 10059;
 
 export interface StreamState {
   /** As the server writes it: with the name it makes the epoch. */
@@ -34,18 +31,6 @@ export interface Tails {
   readonly seqs: ReadonlyMap<string, number>;
   /** Everything up to here has been looked at; undefined where nothing was found at all. */
   readonly upTo: number | undefined;
-}
-
-interface LeaderAnswer {
-  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
-  readonly message?: {
-    readonly subject: string;
-    readonly seq: number;
-    readonly hdrs?: string;
-    readonly data?: string;
-  };
-  readonly created?: string;
-  readonly state?: { readonly first_seq: number; readonly last_seq: number };
 }
 
 export class Store {
@@ -178,20 +163,9 @@ export class Store {
     return readDirect(this.#replicas, this.#subjects.stream(shard), request, each);
   }
 
-  #leader(call: string, shard: number, request: object): Promise<LeaderAnswer | NoAnswer> {
-    const subject = `$JS.API.${call}.${this.#subjects.stream(shard)}`;
-    if (!this.#connected()) return Promise.resolve('lost');
-    return new Promise((done) => {
-      this.#leaders.send(
-        subject,
-        JSON.stringify(request),
-        undefined,
-        LEADER_TIMEOUT_MS,
-        (answer: Msg | NoAnswer) => {
-          done(typeof answer === 'string' ? answer : answer.json<LeaderAnswer>());
-        },
-      );
-    });
+  #leader(call: 'STREAM.INFO' | 'STREAM.MSG.GET', shard: number, request: object) {
+    if (!this.#connected()) return Promise.resolve<NoAnswer>('lost');
+    return askLeader(this.#leaders, call, this.#subjects.stream(shard), request);
   }
 }
 

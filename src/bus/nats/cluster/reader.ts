@@ -3,6 +3,7 @@ import type { Msg } from '@nats-io/nats-core';
 import type { NoAnswer, Requests } from '../acks.ts';
 import { readDirect } from '../direct.ts';
 import { headerText, lastValue, numberIn, payloadText, SEQUENCE, SUBJECT } from '../headers.ts';
+import { askLeader, NO_MESSAGE, NO_STREAM } from '../jetstream.ts';
 import type { ClusterSubjects } from './names.ts';
 
 /** One message of the stream. */
@@ -20,26 +21,11 @@ export interface StreamState {
   readonly lastSeq: number;
 }
 
-const LEADER_TIMEOUT_MS = 2000;
 const BATCH = 512;
 const PAGE_BYTES = 1024 * 1024;
-const NO_MESSAGE = 10037;
-const NO_STREAM = 10059;
 
 /** Milliseconds since 1970, after which a value is no more. */
 export const EXPIRES = '\r\nCr-Expires: ';
-
-interface LeaderAnswer {
-  readonly error?: { readonly err_code?: number };
-  readonly message?: {
-    readonly subject: string;
-    readonly seq: number;
-    readonly hdrs?: string;
-    readonly data?: string;
-  };
-  readonly created?: string;
-  readonly state?: { readonly last_seq: number };
-}
 
 export class StateReader {
   readonly #requests: Requests;
@@ -109,15 +95,7 @@ export class StateReader {
     return this.#change(subject, headers, Buffer.from(data, 'base64').toString(), seq);
   }
 
-  #leader(call: string, request: object): Promise<LeaderAnswer | NoAnswer> {
-    return new Promise((done) => {
-      this.#requests.send(
-        `$JS.API.${call}.${this.#subjects.stream}`,
-        JSON.stringify(request),
-        undefined,
-        LEADER_TIMEOUT_MS,
-        (answer) => done(typeof answer === 'string' ? answer : answer.json<LeaderAnswer>()),
-      );
-    });
+  #leader(call: 'STREAM.INFO' | 'STREAM.MSG.GET', request: object) {
+    return askLeader(this.#requests, call, this.#subjects.stream, request);
   }
 }

@@ -101,10 +101,8 @@ export class Talk {
     if (!this.#fits(text)) return { ok: false, why: 'too_large' };
     if (node === this.#parts.node) return topics.answered(topic, text, node, timeoutMs);
     if (!link.reachable()) return { ok: false, why: 'unavailable' };
-    return new Promise((resolve) => {
-      const content = this.#written('ask', topic, text);
-      requests.send(subjects.one(node), content, undefined, timeoutMs, (answer) => resolve(single(answer)));
-    });
+    const content = this.#written('ask', topic, text);
+    return single(await requests.answer(subjects.one(node), content, undefined, timeoutMs));
   }
 
   /** Until all of `wanted` have answered, or the time is over. Nodes that are not known yet may answer as well. */

@@ -5,6 +5,7 @@ import type { Replica, Row, Write } from '../../cluster/replica.ts';
 import type { NoAnswer, Requests } from '../acks.ts';
 import type { Link } from '../connection.ts';
 import type { Env } from '../env.ts';
+import { type ApiError, CONFLICTS, IN_PROCESS, type PubAck, STORE_FULL, TOO_LARGE } from '../jetstream.ts';
 import { type Keeper, TRACE_MS } from './keeper.ts';
 import type { ClusterSubjects } from './names.ts';
 import { EXPIRES, type StateReader } from './reader.ts';
@@ -28,17 +29,8 @@ const RETRY_MS = 100;
 /** The server forgets what has expired so much later: until then it is nodes' clocks that count. */
 const EXPIRY_SLACK_S = 5;
 
-/** Another change was there first; the second is what the server says while that one is not replicated yet. */
-const CONFLICTS = new Set([10071, 10164]);
-const TOO_LARGE = 10054;
-const STORE_FULL = new Set([10023, 10028, 10047, 10077]);
 /** Not decided yet, or too much at once. */
-const BUSY = new Set([10158, 10167]);
-
-interface Ack {
-  readonly seq?: number;
-  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
-}
+const BUSY = new Set([IN_PROCESS, 10167]);
 
 type Verdict = Stored | 'again' | 'conflict';
 
@@ -89,7 +81,7 @@ export class Writer {
       if (answer === 'nobody') void this.#parts.keeper.read();
       return 'again';
     }
-    const { seq, error } = answer.json<Ack>();
+    const { seq, error } = answer.json<PubAck>();
     if (error === undefined && seq !== undefined)
       return (await this.#parts.keeper.reached(seq))
         ? { ok: true, revision: seq }
@@ -97,7 +89,7 @@ export class Writer {
     return this.#judge(error);
   }
 
-  #judge(error: Ack['error']): Verdict {
+  #judge(error: ApiError | undefined): Verdict {
     const code = error?.err_code ?? 0;
     if (CONFLICTS.has(code)) return 'conflict';
     if (BUSY.has(code) || error?.code === 503) return 'again';
@@ -124,11 +116,7 @@ export class Writer {
   #publish(write: Write, over: number | undefined, id: string): Promise<Msg | NoAnswer> {
     const { requests, subjects, env } = this.#parts;
     const headers = headersOf(write, over, id, env.now());
-    return new Promise((done) => {
-      requests.send(subjects.entry(write.store, write.key), write.text ?? '', headers, ACK_MS, done, () =>
-        done('lost'),
-      );
-    });
+    return requests.answer(subjects.entry(write.store, write.key), write.text ?? '', headers, ACK_MS);
   }
 }
 

@@ -21,6 +21,7 @@ import type { Link } from '../connection.ts';
 import { readDirect } from '../direct.ts';
 import { type Env, environment } from '../env.ts';
 import { lastValue, numberIn, payloadText, SEQUENCE, SUBJECT } from '../headers.ts';
+import type { PubAck } from '../jetstream.ts';
 import type { NatsOptions } from '../options.ts';
 import { Streams, withoutHistory } from '../streams.ts';
 import { encodeToken } from '../subject.ts';
@@ -159,20 +160,17 @@ export class NatsUsage implements UsageStore {
     return Promise.all(writes).then((written) => written.every(Boolean));
   }
 
-  #write(subject: string, value: unknown, header: string): Promise<boolean> {
+  async #write(subject: string, value: unknown, header: string): Promise<boolean> {
     const { link, requests } = this.#running ?? {};
-    if (requests === undefined || link?.connected() !== true) return Promise.resolve(false);
+    if (requests === undefined || link?.connected() !== true) return false;
     const headers = Buffer.from(`NATS/1.0\r\n${header}\r\n\r\n`, 'latin1');
-    return new Promise((done) => {
-      const answered = (answer: Msg | NoAnswer) => done(this.#taken(answer));
-      requests.send(subject, JSON.stringify(value), headers, ACK_MS, answered, () => done(false));
-    });
+    return this.#taken(await requests.answer(subject, JSON.stringify(value), headers, ACK_MS));
   }
 
   #taken(answer: Msg | NoAnswer): boolean {
     if (answer === 'nobody') void this.#recreate();
     if (typeof answer === 'string') return false;
-    const { seq, error } = answer.json<{ seq?: number; error?: object }>();
+    const { seq, error } = answer.json<PubAck>();
     if (error !== undefined) this.#env.log.warn({ error }, 'the stream of the usage refuses a record');
     return error === undefined && seq !== undefined;
   }
