@@ -1,7 +1,7 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
-import { addressOf } from './address.ts';
+import { addressOf, clientAddress } from './address.ts';
 import { isAmbiguous } from './framing.ts';
 import { REFUSALS, refuse } from './refusal.ts';
 import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
@@ -25,18 +25,24 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
 const NOT_FOUND = problem(404, 'not_found', 'there is nothing at this address');
 const FAILED = problem(500, 'internal', 'the server failed; the log has the cause');
 
-/**
- * Has every request that is not a WebSocket handshake answered, whatever the handler does.
- * @param certified only those that come with a client certificate
- */
-export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log, certified = false): void {
+export interface HttpParts {
+  readonly log: Log;
+  /** Only requests that come with a client certificate. */
+  readonly certified: boolean;
+  /** So many proxies in front are believed about the client's address. */
+  readonly proxyHops: number;
+}
+
+/** Has every request that is not a WebSocket handshake answered, whatever the handler does. */
+export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpParts): void {
+  const { log, certified, proxyHops } = parts;
   app.any('/*', (response, request) => {
     if (isAmbiguous(request)) {
       response.close();
       return;
     }
     if (certified && !hasCertificate(response)) return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
-    const copied = copy(request, response);
+    const copied = copy(request, response, proxyHops);
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).
     response.onAborted(() => {
@@ -59,7 +65,7 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, log: Log, cert
   });
 }
 
-function copy(request: HttpRequest, response: HttpResponse): WebRequest {
+function copy(request: HttpRequest, response: HttpResponse, proxyHops: number): WebRequest {
   const headers = new Map<string, string>();
   request.forEach((name, value) => {
     // Lines of one name are one list (RFC 9110, section 5.3): so a second Authorization makes both of no use, where a
@@ -67,6 +73,7 @@ function copy(request: HttpRequest, response: HttpResponse): WebRequest {
     const before = headers.get(name);
     headers.set(name, before === undefined ? value : `${before}, ${value}`);
   });
+  const remote = addressOf(response.getRemoteAddressAsText());
   const query = new URLSearchParams(request.getQuery());
   return {
     method: request.getCaseSensitiveMethod().toUpperCase(),
@@ -74,7 +81,7 @@ function copy(request: HttpRequest, response: HttpResponse): WebRequest {
     query: (name) => query.get(name) ?? undefined,
     queries: () => Object.fromEntries(query),
     header: (name) => headers.get(name) ?? '',
-    address: addressOf(response.getRemoteAddressAsText()),
+    address: clientAddress(remote, headers.get('x-forwarded-for') ?? '', proxyHops),
     body: (maxBytes) => collect(response, maxBytes),
   };
 }

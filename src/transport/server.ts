@@ -103,15 +103,14 @@ export class Transport implements Fanout {
   }
 
   #route(app: TemplatedApp, generation: () => Generation): void {
-    const { web, log, tls } = this.#parts;
+    const { web, log, tls, proxyHops } = this.#parts;
     // First of all routes: publishing on an App without a WebSocket route crashes the process (rule 5).
     app.ws<Admitted>('/connect', this.#behavior(generation));
-    serveHttp(
-      app,
-      (request) => (request.path === '/connect' ? NOT_A_HANDSHAKE : web(request)),
+    serveHttp(app, (request) => (request.path === '/connect' ? NOT_A_HANDSHAKE : web(request)), {
       log,
-      tls?.clientCert === 'require',
-    );
+      certified: tls?.clientCert === 'require',
+      proxyHops,
+    });
   }
 
   /** The address it listens on, with the real port. Rejects when it cannot be had. */

@@ -125,3 +125,19 @@ test('an address with too many refused credentials has its tokens checked one at
     assert.equal(await call(forge(ED, claims(), by(key))), 200, 'a good one from the same address');
   });
 });
+
+test('behind a trusted proxy the API counts refused credentials for each client, not for the proxy', async () => {
+  const config = { auth, trustedProxies: 1, api: { failuresPerMinute: 5 } };
+  await withBroker({ config }, async (broker) => {
+    const call = async (client: string, at: number) => {
+      const headers = { authorization: `Bearer ${forgeries[0]?.(at)}`, 'x-forwarded-for': client };
+      const answer = await fetch(`${broker.httpUrl}/api/v1/rooms/a/history`, { headers });
+      await answer.text();
+      return answer.status;
+    };
+    const statuses: number[] = [];
+    for (let at = 0; at < 10; at++) statuses.push(await call('203.0.113.9, 192.0.2.1', at));
+    assert.equal(statuses.at(-1), 429);
+    assert.equal(await call('192.0.2.1, 192.0.2.2', 10), 401);
+  });
+});
