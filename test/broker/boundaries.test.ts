@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import type { AckFrame, EventFrame, JoinedFrame, ServerFrame } from '../../src/protocol/frames.ts';
-import { LIMITS, QUIET, SimNode, type SimSocket } from '../support/sim.ts';
+import { LIMITS } from '../support/limits.ts';
+import { QUIET, SimNode, type SimSocket } from '../support/sim.ts';
 
 /** Frame types in the order received, events by payload. */
 function story(frames: readonly ServerFrame[]): string[] {

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import type { Bus, Clock, Fault, RoomSink } from '../../src/broker/ports.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import type { ServerFrame } from '../../src/protocol/frames.ts';
-import { LIMITS, QUIET, SimNode, type SimSocket } from '../support/sim.ts';
+import { LIMITS } from '../support/limits.ts';
+import { QUIET, SimNode, type SimSocket } from '../support/sim.ts';
 
 const UNSEEN: Fault = { ok: false, code: 'unavailable', reason: 'its event has not come back' };
 

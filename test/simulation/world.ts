@@ -3,8 +3,9 @@ import type { Bus, Publication, RoomRef, Settle } from '../../src/broker/ports.t
 import { roomKey } from '../../src/broker/rooms.ts';
 import { MemoryBus } from '../../src/bus/memory/bus.ts';
 import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
+import { LIMITS } from '../support/limits.ts';
 import { Rng } from '../support/rng.ts';
-import { LIMITS, QUIET } from '../support/sim.ts';
+import { QUIET } from '../support/sim.ts';
 import { Actor, type SeenBy } from './actor.ts';
 import { type Cluster, type Freedoms, SimBus } from './bus/bus.ts';
 import { SimStore } from './bus/store.ts';

@@ -30,49 +30,7 @@ import { MemoryCursors } from '../../src/bus/memory/cursors.ts';
 import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
 import { compilePattern } from '../../src/protocol/room.ts';
 import { exclusionsOf, memoryCluster } from './exclusions.ts';
-
-export const LIMITS: Limits = {
-  rates: true,
-  frameBytes: 131_072,
-  payloadBytes: 65_536,
-  depth: 32,
-  keys: 1000,
-  batch: 256,
-  protocolErrors: 50,
-  connections: 1000,
-  roomsPerConnection: 1000,
-  rooms: 100_000,
-  pendingUpgrades: 100,
-  upgradeTimeoutMs: 5000,
-  turnMessages: 512,
-  turnBytes: 262_144,
-  inboundQueueBytes: 4_194_304,
-  bufferedSoftBytes: 1_048_576,
-  bufferedHardBytes: 4_194_304,
-  catchUpBytes: 262_144,
-  historyPage: 1000,
-  historyPageBytes: 1_048_576,
-  historyTotalBytes: 536_870_912,
-  dedupeWindowMs: 60_000,
-  dedupeEntries: 100_000,
-  cursors: 10_000,
-  operations: {
-    perSecond: 20_000,
-    burst: 60_000,
-    refusals: 1000,
-    costPublish: 1,
-    costJoin: 10,
-    costLeave: 5,
-    costHistory: 20,
-    costPresence: 10,
-    costRefresh: 100,
-    costSeen: 1,
-    costPing: 1,
-  },
-  fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
-  address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
-  schemas: { bytes: 65_536, nodes: 250, steps: 20_000, samples: 20, sampleBytes: 256, tenants: 500 },
-};
+import { LIMITS } from './limits.ts';
 
 const PRESENCE: PresenceSettings = {
   batchMs: 0,

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorFrame, ServerFrame } from '../../../src/protocol/frames.ts';
-import { LIMITS, SimNode, type SimSocket } from '../../support/sim.ts';
+import { LIMITS } from '../../support/limits.ts';
+import { SimNode, type SimSocket } from '../../support/sim.ts';
 
 function errors(socket: SimSocket): ErrorFrame[] {
   return socket.take().filter((frame): frame is ErrorFrame => frame.type === 'error');

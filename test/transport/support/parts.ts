@@ -3,52 +3,23 @@ import type { Limits } from '../../../src/broker/settings.ts';
 import { Tally } from '../../../src/broker/tally.ts';
 import type { WebHandler } from '../../../src/broker/web.ts';
 import { type Accept, Transport, type TransportParts } from '../../../src/transport/server.ts';
+import { LIMITS } from '../../support/limits.ts';
 
-const LIMITS: Limits = {
-  rates: true,
+const SMALL: Limits = {
+  ...LIMITS,
   frameBytes: 16 * 1024,
   payloadBytes: 8 * 1024,
-  depth: 32,
-  keys: 1000,
-  batch: 256,
-  protocolErrors: 50,
-  connections: 1000,
   roomsPerConnection: 100,
   rooms: 10_000,
   pendingUpgrades: 100,
-  upgradeTimeoutMs: 5000,
-  turnMessages: 512,
-  turnBytes: 256 * 1024,
-  inboundQueueBytes: 4 * 1024 * 1024,
-  bufferedSoftBytes: 1024 * 1024,
-  bufferedHardBytes: 4 * 1024 * 1024,
-  catchUpBytes: 256 * 1024,
   historyPage: 100,
   historyPageBytes: 256 * 1024,
   historyTotalBytes: 64 * 1024 * 1024,
-  dedupeWindowMs: 60_000,
   dedupeEntries: 10_000,
-  cursors: 10_000,
-  operations: {
-    perSecond: 20_000,
-    burst: 60_000,
-    refusals: 1000,
-    costPublish: 1,
-    costJoin: 10,
-    costLeave: 5,
-    costHistory: 20,
-    costPresence: 10,
-    costRefresh: 100,
-    costSeen: 1,
-    costPing: 1,
-  },
-  fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
-  address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
-  schemas: { bytes: 65_536, nodes: 250, steps: 20_000, samples: 20, sampleBytes: 256, tenants: 500 },
 };
 
 export function testLimits(overrides: Partial<Limits> = {}): Limits {
-  return { ...LIMITS, ...overrides };
+  return { ...SMALL, ...overrides };
 }
 
 /** Decides by the first word of the token: `known.ann`, `new.ann`, `slow.ann`, `never.ann`, … */
