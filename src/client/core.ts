@@ -184,8 +184,12 @@ export class Core implements ConnectionOwner, MembershipHost {
     this.#seenTimer = undefined;
     const seen = [...this.#unseen].flatMap((membership) => membership.takeSeen());
     this.#unseen.clear();
-    for (let at = 0; at < seen.length; at += SEEN_ROOMS)
-      this.send({ type: 'seen', rooms: Object.fromEntries(seen.slice(at, at + SEEN_ROOMS)) });
+    for (let at = 0; at < seen.length; at += SEEN_ROOMS) {
+      const told = seen.slice(at, at + SEEN_ROOMS);
+      const rooms = Object.fromEntries(told.map(([room, { seq }]) => [room, seq]));
+      const epochs = Object.fromEntries(told.map(([room, { epoch }]) => [room, epoch]));
+      this.send({ type: 'seen', rooms, epochs });
+    }
   }
 
   slow(): void {

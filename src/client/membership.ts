@@ -140,12 +140,12 @@ export class Membership implements RoomBacking {
   }
 
   /** What `seen` is to say of this room: nothing, or one entry. */
-  takeSeen(): [room: string, seq: number][] {
+  takeSeen(): [room: string, seen: Position][] {
     const seen = this.#seen;
     if (seen === undefined || this.#joined === undefined) return [];
     this.#seen = undefined;
     // In another epoch the number would name events that nobody has seen.
-    return seen.epoch === this.#joined.epoch ? [[this.name, seen.seq]] : [];
+    return seen.epoch === this.#joined.epoch ? [[this.name, seen]] : [];
   }
 
   whenJoined(): Promise<JoinedFrame> {

@@ -53,6 +53,8 @@ export interface PubFrame {
 export interface SeenFrame {
   readonly type: 'seen';
   readonly rooms: Readonly<Record<string, number>>;
+  /** By room name: what the position is of. A server that has another epoch now takes no notice of it. */
+  readonly epochs?: Readonly<Record<string, string>>;
   readonly id?: RequestId;
 }
 

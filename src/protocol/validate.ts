@@ -69,6 +69,10 @@ function isPlaces(value: unknown): boolean {
   return places.length > 0 && places.every(([room, seq]) => isRoomName(room) && isSeq(seq));
 }
 
+function isEpochs(value: unknown): boolean {
+  return isFields(value) && Object.entries(value).every(([room, epoch]) => isRoomName(room) && isName(epoch));
+}
+
 function isUsers(value: unknown): boolean {
   if (!Array.isArray(value) || value.length === 0 || value.length > USERS_MAX) return false;
   return value.every((user) => typeof user === 'string');
@@ -132,7 +136,16 @@ const FRAMES: ReadonlyMap<string, FrameRule> = new Map<ClientFrame['type'], Fram
     },
   ],
   ['leave', { fields: [ROOM, ID] }],
-  ['seen', { fields: [required('rooms', isPlaces, 'an object of positions by room name'), ID] }],
+  [
+    'seen',
+    {
+      fields: [
+        required('rooms', isPlaces, 'an object of positions by room name'),
+        optional('epochs', isEpochs, 'an object of epochs by room name'),
+        ID,
+      ],
+    },
+  ],
   [
     'history',
     {

@@ -153,6 +153,37 @@ test('a cursor only grows, and never beyond what has been published', () => {
   assert.deepEqual(payloads(inbox(node, 'ann').frames), [3]);
 });
 
+test('C3.14.4 a position of another epoch than the room has is passed over, one of its own is not', () => {
+  const node = new SimNode();
+  const sender = node.connect('bob');
+  for (const payload of [1, 2]) sender.write({ type: 'pub', room: '@ann', payload });
+  const { socket, joined } = inbox(node, 'ann');
+  // As a client sends it that has not read yet that its join was answered with a new epoch.
+  socket.write({ type: 'seen', rooms: { '@ann': joined.seq }, epochs: { '@ann': 'before' } });
+  assert.deepEqual(payloads(inbox(node, 'ann').frames), [1, 2]);
+  socket.write({ type: 'seen', rooms: { '@ann': joined.seq }, epochs: { '@ann': joined.epoch } });
+  assert.deepEqual(payloads(inbox(node, 'ann').frames), []);
+  assert.deepEqual(socket.take(), []);
+});
+
+test('C3.14.4 rooms without an epoch are taken at their word, whatever they are called', () => {
+  const history = { count: 10, bytes: 65_536, ageMs: 600_000 };
+  const rooms = [{ match: '**', matches: () => true, overflow: 'skip', history, cursor: true } as const];
+  const node = new SimNode({ rooms });
+  const socket = node.connect('ann');
+  for (const room of ['constructor', 'other']) {
+    socket.write({ type: 'pub', room, payload: room });
+    socket.write({ type: 'join', room });
+  }
+  node.settle();
+  socket.take();
+  socket.write({ type: 'seen', rooms: { constructor: 9, other: 9 }, epochs: { other: 'before' } });
+  const again = node.connect('ann');
+  for (const room of ['constructor', 'other']) again.write({ type: 'join', room });
+  node.settle();
+  assert.deepEqual(payloads(again.take()), ['other']);
+});
+
 test('a client with a position of its own comes back to that, whatever the cursor says', () => {
   const node = new SimNode();
   const sender = node.connect('bob');

@@ -33,6 +33,8 @@ both('C3.14.1 seen is not answered, save for rooms that the session is not in', 
     { 'a b': 1 },
   ])
     await client.refused({ type: 'seen', ...(rooms !== undefined && { rooms }) }, 'bad_frame');
+  for (const epochs of [null, [], 7, { [room]: 1 }, { [room]: '' }, { 'a b': 'e' }])
+    await client.refused({ type: 'seen', rooms: { [room]: 1 }, epochs }, 'bad_frame');
   await client.quiet();
 });
 
