@@ -26,6 +26,9 @@ export interface ErrorDetails {
   /** Whether the same thing may succeed later without being changed. */
   readonly retry?: boolean | undefined;
   readonly retryAfterMs?: number | undefined;
+  readonly path?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly used?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -37,6 +40,11 @@ export class CarillonError extends Error {
   readonly retry: boolean;
   /** Milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** Of `schema_violation`: the place in the payload that does not fit, as a JSON pointer. */
+  readonly path: string | undefined;
+  /** The number that was exceeded, and what of it is in use, where the server says so. */
+  readonly limit: number | undefined;
+  readonly used: number | undefined;
 
   constructor(code: CarillonErrorCode, reason: string, details: ErrorDetails = {}) {
     super(`${code}: ${reason}`, details.cause === undefined ? undefined : { cause: details.cause });
@@ -44,12 +52,14 @@ export class CarillonError extends Error {
     this.reason = reason;
     this.retry = details.retry ?? false;
     this.retryAfterMs = details.retryAfterMs;
+    this.path = details.path;
+    this.limit = details.limit;
+    this.used = details.used;
   }
 }
 
 export function errorOf(frame: ErrorFrame): CarillonError {
-  const { code, reason, retry, retryAfterMs } = frame;
-  return new CarillonError(code, reason, { retry, retryAfterMs });
+  return new CarillonError(frame.code, frame.reason, frame);
 }
 
 const CLOSE_NAMES: ReadonlyMap<number, string> = new Map(

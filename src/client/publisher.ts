@@ -122,13 +122,14 @@ export class Publisher {
   }
 }
 
-function ackOf({ room, seq, epoch, duplicate = false }: AckFrame, msgId: string): Ack {
+function ackOf({ room, seq, epoch, duplicate = false, warning }: AckFrame, msgId: string): Ack {
   return {
     room,
     msgId,
     ...(seq !== undefined && { seq }),
     ...(epoch !== undefined && { epoch }),
     duplicate,
+    ...(warning !== undefined && { warning }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { EventFrame, JoinedFrame, Member, Position } from '../protocol/frames.ts';
+import type { EventFrame, JoinedFrame, Member, Position, PublishWarning } from '../protocol/frames.ts';
 import type { CarillonError } from './errors.ts';
 import type { PublishOptions } from './options.ts';
 import type { Gap, Healed } from './sequencer.ts';
@@ -14,6 +14,8 @@ export interface Ack {
   readonly epoch?: string;
   /** The message had been stored before; `seq` is the place of the first. */
   readonly duplicate: boolean;
+  /** It does not fit the room's schema, and will be refused once that is enforced. */
+  readonly warning?: PublishWarning;
 }
 
 export interface HistoryQuery {

@@ -75,6 +75,21 @@ test('a passing refusal is waited out, a lasting one rejects with its code', asy
   });
 });
 
+test("what the server says of the room's schema: the place on an error, the warning on an ack", async (t) => {
+  const server = await scripted(t);
+  const client = server.client();
+  const peer = (await server.peer()).info();
+  const publishing = client.publish('r', 1);
+  const { msgId = '' } = await peer.expect('pub');
+  const warning = { code: 'schema_violation', reason: '/id must be integer', path: '/id' } as const;
+  peer.send({ type: 'ack', room: 'r', msgId, seq: 1, epoch: 'e', warning });
+  assert.deepEqual((await publishing).warning, warning);
+  const refused = client.publish('r', 2);
+  const { msgId: other = '' } = await peer.expect('pub');
+  peer.send({ type: 'error', ...warning, retry: false, limit: 7, used: 8, msgId: other });
+  await assert.rejects(refused, { ...warning, retry: false, limit: 7, used: 8 });
+});
+
 test('the queue is bounded, deadlines reject, close rejects the rest', async (t) => {
   const server = await scripted(t);
   const client = server.client({ publish: { queue: 2 } });
