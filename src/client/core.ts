@@ -34,6 +34,8 @@ const BATCH = 16;
 const AGAIN: ReadonlySet<string> = new Set(['rate_limited', 'unavailable', 'overloaded']);
 const RETRY_MS = 500;
 const SLOW = 'slow_consumer';
+/** Rooms that nobody joins: a backend's events for all connections of the tenant, and for this one. */
+const DIRECT: ReadonlySet<string> = new Set(['@*', '@!']);
 /** Ends that the server announces: they say nothing about the link. */
 const PLANNED: ReadonlySet<string> = new Set(['drain', 'token_expired', 'state_invalidated']);
 
@@ -304,6 +306,9 @@ export class Core implements ConnectionOwner, MembershipHost {
   #dispatch(frame: ServerFrame): void {
     switch (frame.type) {
       case 'event':
+        if (DIRECT.has(frame.room)) return this.events.emit('message', frame);
+        this.memberships.get(frame.room)?.receive(frame);
+        return;
       case 'gap':
       case 'caught_up':
         this.memberships.get(frame.room)?.receive(frame);

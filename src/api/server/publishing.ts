@@ -3,7 +3,7 @@ import type { Backend, BackendPublication } from '../../broker/admin/backend.ts'
 import { askAll, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
 import { inboxOf } from '../../protocol/room.ts';
-import { missing, roomName, tenantName, userName } from '../admin/shapes.ts';
+import { missing, roomName, sessionId, tenantName, userName } from '../admin/shapes.ts';
 import { type Reply, type Route, refused, refusedBy, route } from '../http/route.ts';
 import { tenantOf } from './tenancy.ts';
 
@@ -58,19 +58,23 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
     path: '/api/v1/broadcast',
     scope: 'api',
     summary:
-      'One payload to several rooms, to the inboxes of users, or, at most once, to every connection of the tenant',
+      'One payload to several rooms, to the inboxes of users, or, at most once and without a trace, to single sessions or every connection of the tenant',
     reads: true,
     body: z
       .strictObject({
         tenant: z.union([tenantName, z.literal(true)]).optional(),
         rooms: z.array(roomName).min(1).max(targets).optional(),
         users: z.array(userName).min(1).max(targets).optional(),
+        sessions: z.array(sessionId).min(1).max(targets).optional(),
         payload,
         msgId: msgId.optional(),
       })
-      .refine(({ rooms, users, tenant }) => rooms !== undefined || users !== undefined || tenant === true, {
-        error: 'one of rooms, users and tenant: true is needed',
-      }),
+      .refine(
+        ({ rooms, users, sessions, tenant }) =>
+          [rooms ?? users, sessions, tenant === true || undefined].filter((to) => to !== undefined).length ===
+          1,
+        { error: 'one of rooms or users, sessions, and tenant: true is needed' },
+      ),
     answer: z.object({
       accepted: z.number(),
       refused: z.array(z.object({ room: z.string(), code: z.string(), reason: z.string() })),
@@ -86,16 +90,27 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
         from: senderOf(caller.name),
         msgId: body.msgId,
       };
-      return body.tenant === true ? toAll(cluster, event) : toRooms(backend, event, body);
+      const { rooms, users, sessions } = body;
+      if (rooms !== undefined || users !== undefined) return toRooms(backend, event, body);
+      const oversized = backend.oversized(event.payload);
+      return oversized === undefined ? toConnections(cluster, event, sessions) : refusedBy(oversized);
     },
   });
 }
 
 type Broadcast = Omit<BackendPublication, 'room'>;
 
-async function toAll(cluster: Cluster, { tenant, payload: text, from }: Broadcast): Promise<Reply> {
+/** Without `sessions` to all of the tenant. */
+async function toConnections(
+  cluster: Cluster,
+  { tenant, payload: text, from }: Broadcast,
+  sessions: readonly string[] | undefined,
+): Promise<Reply> {
   const question = { tenant, payload: text, from };
-  const { answers, missing: silent } = await askAll(cluster, 'tenant.broadcast', question);
+  const { answers, missing: silent } =
+    sessions === undefined
+      ? await askAll(cluster, 'tenant.broadcast', question)
+      : await askAll(cluster, 'tenant.message', { ...question, sessions: [...new Set(sessions)] });
   const connections = sum(answers);
   return { answer: { accepted: connections, refused: [], connections, missing: silent } };
 }

@@ -20,8 +20,9 @@ export interface BackendPublication {
   readonly key?: string | undefined;
 }
 
-/** The room of an event for all connections of a tenant: no room that anybody can join has such a name. */
-export const TENANT_ROOM = '@*';
+/** The rooms of events for all connections of a tenant, and for single ones: nobody can join rooms of such names. */
+const TENANT_ROOM = '@*';
+const SESSION_ROOM = '@!';
 
 export class Backend {
   readonly #domain: Domain;
@@ -34,14 +35,11 @@ export class Backend {
 
   /** As a client's publish: the tenant's limits hold, durable rooms answer when it is stored. */
   publish({ tenant, room, ...rest }: BackendPublication): Promise<Accepted | Fault> {
-    const { rooms, limits, bus, clock, tenants, tally, schemas } = this.#domain;
+    const { rooms, bus, clock, tenants, tally, schemas } = this.#domain;
     const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
     if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
-    const bytes = Buffer.byteLength(rest.payload);
-    if (bytes > limits.payloadBytes)
-      return Promise.resolve(
-        fault('payload_too_large', `the payload has ${bytes} bytes`, { limit: limits.payloadBytes }),
-      );
+    const oversized = this.oversized(rest.payload);
+    if (oversized !== undefined) return Promise.resolve(oversized);
     const refused = tenants.of(tenant).admitPublish(rest.payload, clock);
     if (refused !== undefined) {
       tally.refused(refused.by);
@@ -84,13 +82,32 @@ export class Backend {
 
   /** To every connection that the tenant has on this node, at most once; gives how many there are. */
   broadcast(tenant: string, payload: string, from: string): number {
-    const event = new RoomEvent({ room: TENANT_ROOM, payload, ts: this.#domain.clock.now(), from });
+    return this.#send(TENANT_ROOM, this.#sessions.values(), tenant, payload, from);
+  }
+
+  /** To these sessions, as far as they are connected to this node now; gives how many are. */
+  message(tenant: string, ids: readonly string[], payload: string, from: string): number {
+    const here = ids.map((id) => this.#sessions.get(id)).filter((session) => session !== undefined);
+    return this.#send(SESSION_ROOM, here, tenant, payload, from);
+  }
+
+  #send(room: string, sessions: Iterable<Session>, tenant: string, payload: string, from: string): number {
+    const event = new RoomEvent({ room, payload, ts: this.#domain.clock.now(), from });
     let count = 0;
-    for (const session of this.#sessions.values()) {
-      if (session.identity.tenant !== tenant) continue;
+    for (const session of sessions) {
+      if (session.identity.tenant !== tenant || session.ended) continue;
       session.sendEncoded(encodeEvent(event, session.connection.encoding));
       count++;
     }
     return count;
+  }
+
+  /** Of what goes to connections without a room: it passes no bus that would say so. */
+  oversized(payload: string): Fault | undefined {
+    const limit = this.#domain.limits.payloadBytes;
+    const bytes = Buffer.byteLength(payload);
+    return bytes > limit
+      ? fault('payload_too_large', `the payload has ${bytes} bytes`, { limit })
+      : undefined;
   }
 }

@@ -27,6 +27,15 @@ export interface Questions {
     { readonly tenant: string; readonly payload: string; readonly from: string },
     number,
   ];
+  readonly 'tenant.message': [
+    {
+      readonly tenant: string;
+      readonly sessions: readonly string[];
+      readonly payload: string;
+      readonly from: string;
+    },
+    number,
+  ];
   readonly 'admin.schema-violations': [
     { readonly tenant?: string | undefined; readonly limit: number },
     readonly Violation[],
@@ -64,6 +73,8 @@ export class NodeAdmin {
       'admin.close-room': ({ tenant, room, reason }) => closeRoom(view, tenant, room, reason),
       'admin.drain': ({ reason }) => operations.drain(reason),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
+      'tenant.message': ({ tenant, sessions, payload, from }) =>
+        view.backend.message(tenant, sessions, payload, from),
       'admin.keys': ({ refresh }) => operations.keys(refresh),
       'admin.diagnostics': () => operations.diagnostics(),
       'admin.schema-violations': ({ tenant, limit }) => view.violations.list(tenant, limit),

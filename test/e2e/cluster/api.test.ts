@@ -51,6 +51,7 @@ describe('the API of two brokers', () => {
     readonly rooms?: readonly { readonly room: string; readonly members: number; readonly nodes: number }[];
     readonly count?: number;
     readonly disconnected?: number;
+    readonly accepted?: number;
     readonly cluster?: { readonly connections: number };
     readonly draining?: readonly string[];
   }
@@ -66,6 +67,18 @@ describe('the API of two brokers', () => {
     assert.equal(response.status, 200, `${method} ${path}`);
     return (await response.json()) as Body;
   }
+
+  test('C4.6.1 a message to sessions finds them on both nodes', async () => {
+    const [ann, bob, cid] = [await client(0, 'ann-m'), await client(1, 'bob-m'), await client(1, 'cid-m')];
+    const got: string[] = [];
+    for (const each of [ann, bob, cid]) each.on('message', ({ room }) => got.push(`${each.session} ${room}`));
+    const sessions = [ann.session, bob.session];
+    const answer = await call('POST', '/api/v1/broadcast', { tenant: 'default', sessions, payload: 1 });
+    assert.deepEqual([answer.accepted, answer.missing], [2, []]);
+    await until(() => got.length === 2);
+    assert.deepEqual(got.sort(), sessions.map((session) => `${session} @!`).sort());
+    for (const each of [ann, bob, cid]) each.close();
+  });
 
   test('connections, rooms, presence and kicks are of both nodes', async () => {
     const [ann, bob] = [await client(0, 'ann'), await client(1, 'bob')];
