@@ -2,6 +2,7 @@
 /** The `carillon` command. */
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
+import { DOCTOR_HELP, doctorFlags, showFindings } from './cli/doctor.ts';
 import {
   EXPLAIN_HELP,
   type ExplainFlags,
@@ -14,9 +15,10 @@ import {
 import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
-import { type Config, VERSION } from './config.ts';
+import { type Config, loadConfig, VERSION } from './config.ts';
 import { checkConfig, configure, EXIT, refuseUsage, serve } from './main.ts';
 import { createLog } from './ops/log.ts';
+import { maxDescriptors } from './ops/process.ts';
 
 const HELP = `carillon: a WebSocket pub/sub broker
 
@@ -25,6 +27,7 @@ const HELP = `carillon: a WebSocket pub/sub broker
   carillon keys           make and rotate the keys that tokens are signed with
   carillon streams apply  create or update the NATS streams that the settings ask for
   carillon explain access why a client may, or may not, do something in a room
+  carillon doctor         what is wrong with settings, machine, keys and NATS, and how to mend it
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
 
@@ -60,6 +63,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['keys', keys],
   ['streams', streams],
   ['explain', explain],
+  ['doctor', doctor],
   ['check-config', check],
   ['help', () => void process.stdout.write(HELP)],
   ['--help', () => void process.stdout.write(HELP)],
@@ -150,6 +154,20 @@ async function ask(flags: ExplainFlags): Promise<ExplainResult | undefined> {
   if (flags.admin !== undefined) return explainOnline(flags, flags.admin);
   const loaded = await configure(flags.config);
   return loaded && explainOffline(flags, loaded.config, Date.now);
+}
+
+async function doctor(args: readonly string[]): Promise<void> {
+  const read = doctorFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, DOCTOR_HELP);
+  const { config: file, json, help } = read.flags;
+  if (help) return void process.stdout.write(DOCTOR_HELP);
+  const openFiles = await maxDescriptors();
+  const loaded = loadConfig({ env: process.env, openFiles, ...(file !== undefined && { file }) });
+  const { diagnose } = await import('./app/doctor/doctor.ts');
+  const findings = await diagnose({ loaded, openFiles, runtime: process, log: createLog('silent') });
+  process.stdout.write(showFindings(findings, json));
+  if (!loaded.ok) process.exitCode = EXIT.config;
+  else if (findings.some(({ status }) => status === 'fail')) process.exitCode = EXIT.failed;
 }
 
 async function check(args: readonly string[]): Promise<void> {

@@ -4,6 +4,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { startWarnings } from './app/doctor/start.ts';
 import type { App } from './app.ts';
 import { type DevelopmentKey, developmentKey } from './auth/development.ts';
 import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
@@ -65,6 +66,8 @@ async function run({ config, warnings }: Loaded): Promise<void> {
   const log = createLog(config.log.level);
   failOnBugs(log);
   for (const warning of warnings) log.warn({}, warning);
+  for (const { says, fix } of startWarnings(config, await maxDescriptors()))
+    log.warn({ fix, see: 'docs/operations/kernel.md' }, says);
   const native = checkNative(process);
   if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
   try {

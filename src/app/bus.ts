@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Cluster, NodeStatus } from '../broker/cluster.ts';
-import type { Bus, Cursors } from '../broker/ports.ts';
+import type { Bus, Cursors, Log } from '../broker/ports.ts';
 import type { UsageStore } from '../broker/usage.ts';
 import { MemoryBus } from '../bus/memory/bus.ts';
 import { MemoryCluster } from '../bus/memory/cluster.ts';
 import { MemoryCursors } from '../bus/memory/cursors.ts';
 import { FileUsage } from '../bus/memory/usage.ts';
-import { applyStreams } from '../bus/nats/apply.ts';
+import { type ApplyParts, applyStreams } from '../bus/nats/apply.ts';
 import { NatsBus } from '../bus/nats/bus.ts';
 import { NatsCluster } from '../bus/nats/cluster/cluster.ts';
 import { NatsUsage } from '../bus/nats/usage/store.ts';
@@ -17,17 +17,15 @@ import { clock } from './time.ts';
 
 /** Creates and updates the streams that the settings ask for: `carillon streams apply`. Throws with the reason. */
 export async function provisionStreams(config: Config, log: Logger) {
+  return applyStreams(streamSettings(config, log));
+}
+
+/** What decides how the streams have to be. Throws without a `nats` section. */
+export function streamSettings(config: Config, log: Log): ApplyParts {
   if (config.nats === undefined)
     throw new Error('the settings have no nats section: the embedded bus has no streams');
-  return applyStreams({
-    options: config.nats,
-    policies: config.rooms,
-    limits: config.limits,
-    state: config.state,
-    usage: config.usage,
-    lifecycle: config.lifecycle,
-    log,
-  });
+  const { nats: options, rooms: policies, limits, state, usage, lifecycle } = config;
+  return { options, policies, limits, state, usage, lifecycle, log };
 }
 
 export interface Stores {

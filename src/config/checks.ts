@@ -218,7 +218,7 @@ function checkTenants({ tenants, limits }: Settings): Fault[] {
 function checkMachine({ limits }: Settings, { openFiles }: Machine): Fault[] {
   if (openFiles === undefined) return [];
   const most = openFiles - SPARE_FILES;
-  const fix = `raise the limit of open files (ulimit -n), now ${openFiles}`;
+  const fix = `raise the limit of open files (ulimit -n), now ${openFiles}: docs/operations/kernel.md`;
   if (most < 1) {
     return [
       {
@@ -266,7 +266,7 @@ export function warningsFor(settings: Settings, { auth, token }: Secrets, machin
     ],
     [
       machine.openFiles !== undefined && machine.openFiles < 2 * SPARE_FILES,
-      `the limit of open files is ${machine.openFiles}: raise it (ulimit -n) for more connections`,
+      `the limit of open files is ${machine.openFiles}: raise it (ulimit -n) for more connections: docs/operations/kernel.md`,
     ],
   ];
   return found.filter(([applies]) => applies).map(([, text]) => text);

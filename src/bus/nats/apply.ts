@@ -6,8 +6,16 @@ import { dial } from './connection.ts';
 import { environment } from './env.ts';
 import { lifecycleStream } from './lifecycle/stream.ts';
 import type { NatsOptions } from './options.ts';
-import { type ApplyReport, retentionOf, roomStreams, Streams, withoutHistory } from './streams.ts';
+import {
+  type ApplyReport,
+  retentionOf,
+  roomStreams,
+  type StreamPlan,
+  Streams,
+  withoutHistory,
+} from './streams.ts';
 import { Subjects } from './subject.ts';
+import { commandTimers } from './timers.ts';
 import { usageStream } from './usage/stream.ts';
 
 export interface ApplyParts {
@@ -25,31 +33,28 @@ export interface ApplyParts {
  * `carillon streams apply`: makes the streams what the settings ask for, creating and updating them. Needs
  * `applyPermissions`. Throws with the reason when it cannot.
  */
-export async function applyStreams({
-  options,
-  policies,
-  limits,
-  state,
-  usage,
-  lifecycle,
-  log,
-}: ApplyParts): Promise<ApplyReport> {
-  const retention = retentionOf(policies, limits);
-  const shards = retention === undefined ? () => [] : roomStreams(options, retention);
-  const env = environment({ now: Date.now }, log);
+export async function applyStreams(parts: ApplyParts): Promise<ApplyReport> {
+  const { options, log } = parts;
+  const env = environment({ now: Date.now }, log, commandTimers);
   const inbox = new Subjects(options.prefix, options.shards).inbox('streams-apply');
   const connection = await dial('carillon streams apply', inbox, options, env);
   try {
     const cannot = withoutHistory(connection);
     if (cannot !== undefined) throw new Error(`NATS cannot keep history: ${cannot}`);
-    const plan = (replicas: number) => [
-      ...shards(replicas),
-      stateStream(replicas, options, state),
-      usageStream(replicas, options, usage),
-      ...(lifecycle?.enabled ? [lifecycleStream(replicas, options, lifecycle)] : []),
-    ];
-    return await new Streams(connection, options, plan).apply();
+    return await new Streams(connection, options, streamsOf(parts)).apply();
   } finally {
     await connection.close();
   }
+}
+
+/** All streams that the settings ask for. */
+export function streamsOf({ options, policies, limits, state, usage, lifecycle }: ApplyParts): StreamPlan {
+  const retention = retentionOf(policies, limits);
+  const shards = retention === undefined ? () => [] : roomStreams(options, retention);
+  return (replicas) => [
+    ...shards(replicas),
+    stateStream(replicas, options, state),
+    usageStream(replicas, options, usage),
+    ...(lifecycle?.enabled ? [lifecycleStream(replicas, options, lifecycle)] : []),
+  ];
 }

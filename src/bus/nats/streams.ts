@@ -277,6 +277,13 @@ export class Streams {
     return { created, updated, unchanged };
   }
 
+  /** Each stream that there is to be, and what is there now; changes nothing. */
+  async seen(): Promise<readonly { readonly wanted: WantedStream; readonly info: StreamInfo | undefined }[]> {
+    const all: { wanted: WantedStream; info: StreamInfo | undefined }[] = [];
+    for (const wanted of this.#wanted()) all.push({ wanted, info: await this.#info(wanted.name) });
+    return all;
+  }
+
   #wanted(): readonly WantedStream[] {
     return this.#plan(this.#replicas());
   }

@@ -23,3 +23,12 @@ export const processTimers: Timers = {
     return () => clearInterval(timer);
   },
 };
+
+/** For commands: while they wait between two attempts nothing else keeps the process alive. */
+export const commandTimers: Timers = {
+  ...processTimers,
+  after(ms, task) {
+    const timer = setTimeout(task, ms);
+    return () => clearTimeout(timer);
+  },
+};
