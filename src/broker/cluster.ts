@@ -52,7 +52,8 @@ export type NodeAnswer =
 export type Told = 'sent' | 'too_large' | 'unavailable';
 
 export interface Cluster {
-  readonly kind: 'embedded' | 'nats';
+  /** embedded: there are no others. local: the workers of one machine. */
+  readonly kind: 'embedded' | 'local' | 'nats';
   /** This node's id. */
   readonly node: string;
   readonly incarnation: string;

@@ -136,7 +136,8 @@ export interface Cursors {
  * test/contract/bus.ts holds every implementation to the same promises.
  */
 export interface Bus {
-  readonly kind: 'embedded' | 'nats';
+  /** local: the workers of one machine share an embedded one. */
+  readonly kind: 'embedded' | 'local' | 'nats';
   start(): Promise<void>;
   /** Finishes what was accepted, refuses the rest as `unavailable`; resolves when done or after `ms`. */
   drain(ms: number): Promise<void>;

@@ -30,7 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Implementations of one port: what they share stands beside them, and app.ts picks one. */
-const BUSES = ['src/bus/memory/', 'src/bus/nats/'];
+const BUSES = ['src/bus/local/', 'src/bus/memory/', 'src/bus/nats/'];
 
 /** `src/broker/room.ts` and `src/config.ts` belong to broker and config; cli.ts is above the folder cli. */
 function partOf(path: string): string {

@@ -46,6 +46,10 @@ export class Topics {
     return this.#heard.keys();
   }
 
+  hears(topic: string): boolean {
+    return this.#heard.has(topic);
+  }
+
   /** false: nobody hears it here. */
   tell(topic: string, message: unknown, from: string): boolean {
     const listeners = this.#heard.get(topic);
