@@ -22,6 +22,10 @@ export async function exported(): Promise<ReadonlyMap<string, ReadonlyMap<string
     tally: new Tally(),
     bus: { kind: 'nats', health: () => health },
     cluster: { figures: () => cluster },
+    api: { answers: new Map() },
+    usage: { figures: () => ({ stored: 0, dropped: 0, failures: 0, waiting: 0 }) },
+    tls: { endsAtMs: new Map([['default', 0]]), reloads: new Map() },
+    lifecycle: () => undefined,
     version: '1.2.3',
   });
   try {
