@@ -12,6 +12,7 @@ import { createRecord, type RecordOfSessions } from './app/lifecycle.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { createTicketSecrets, type TicketSecrets } from './app/tickets.ts';
 import { clock, nowMs } from './app/time.ts';
+import { createTracing, type TracesOfNode } from './app/tracing.ts';
 import { createUsage, type UsageOfTenants } from './app/usage.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
@@ -45,13 +46,24 @@ export interface App {
 
 /** Builds every part of a node and joins them; nothing runs before `listen`. */
 export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
-  return new Node(config, log, development);
+  const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
+  const traces = await createTracing(config, serverId, log);
+  return new Node({ config, log, serverId, traces, development });
+}
+
+interface NodeParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly serverId: string;
+  readonly traces: TracesOfNode | undefined;
+  readonly development: DevelopmentWeb | undefined;
 }
 
 class Node implements App {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #levels: TenantLevels;
+  readonly #traces: TracesOfNode | undefined;
   readonly #tally = new Tally();
   readonly #accepts = new Rate(nowMs);
   readonly #lag = new RecentLag(nowMs);
@@ -72,13 +84,13 @@ class Node implements App {
   #phase: Phase = 'starting';
   #ticking: NodeJS.Timeout | undefined;
 
-  constructor(config: Config, log: Logger, development: DevelopmentWeb | undefined) {
+  constructor({ config, log, serverId, traces, development }: NodeParts) {
     this.#config = config;
     this.#log = log;
+    this.#traces = traces;
     this.#levels = new TenantLevels(log);
     const tally = this.#tally;
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
-    const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
     const { bus, cursors, cluster, usage } = createBus(config, log, serverId, () => this.#status());
     const api: WebHandler = (request) => this.#api.server(request);
     const web = webHandler({ page: config.page.enabled, development, api });
@@ -108,6 +120,7 @@ class Node implements App {
       verifier: guarded,
       tally,
       log: this.#levels,
+      tracing: traces?.tracing,
     });
     const { view } = this.#hub;
     const { book } = this.#usage;
@@ -116,7 +129,7 @@ class Node implements App {
     const { version } = config.node;
     const lifecycle = this.#record.figures;
     const sources = { bus, cluster, usage: book, api: this.#api, tls: this.#certificates, lifecycle };
-    this.#metrics = createMetrics({ ...sources, tally, version });
+    this.#metrics = createMetrics({ ...sources, tally, version, traces: traces?.counts });
     this.#admin = this.#createAdmin();
   }
 
@@ -173,7 +186,7 @@ class Node implements App {
     await Promise.all([this.#record.close(), this.#usage.end(), this.#limits.end()]);
     // Before the bus: its goodbye goes over the same connection.
     await this.#cluster.close();
-    await Promise.all([this.#admin.close(), this.#bus.close()]);
+    await Promise.all([this.#admin.close(), this.#bus.close(), this.#traces?.close()]);
     this.#metrics.close();
     this.#lag.close();
   }

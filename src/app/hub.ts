@@ -45,7 +45,16 @@ export function createTransport(
 export interface HubNeeds
   extends Pick<
     HubParts,
-    'bus' | 'cursors' | 'cluster' | 'exclusions' | 'tenants' | 'fanout' | 'verifier' | 'tally' | 'log'
+    | 'bus'
+    | 'cursors'
+    | 'cluster'
+    | 'exclusions'
+    | 'tenants'
+    | 'fanout'
+    | 'verifier'
+    | 'tally'
+    | 'log'
+    | 'tracing'
   > {
   readonly serverId: string;
   readonly record: RecordOfSessions;

@@ -7,6 +7,7 @@ import type { After, Clock, Defer, Fanout } from './ports.ts';
 import type { Room, RoomHost } from './room.ts';
 import type { Batching } from './settings.ts';
 import type { Tally } from './tally.ts';
+import type { Tracing } from './tracing.ts';
 
 /** Somebody whose answers wait until the events of this turn are out: an ack may not overtake its event. */
 export interface Answerable {
@@ -26,6 +27,7 @@ export interface DeliveryParts {
   readonly after: After;
   readonly clock: Clock;
   readonly tally: Tally;
+  readonly tracing: Tracing;
 }
 
 /**
@@ -41,6 +43,7 @@ export class Delivery implements RoomHost {
   readonly #defer: Defer;
   readonly #clock: Clock;
   readonly #tally: Tally;
+  readonly #tracing: Tracing;
   #rooms: Room[] = [];
   #answers: Answerable[] = [];
   #scheduled = false;
@@ -48,7 +51,7 @@ export class Delivery implements RoomHost {
   #published = 0;
   #onPublished: (bytes: number) => void = () => {};
 
-  constructor({ fanout, batching, defer, after, clock, tally }: DeliveryParts) {
+  constructor({ fanout, batching, defer, after, clock, tally, tracing }: DeliveryParts) {
     this.#fanout = fanout;
     this.#batching = batching;
     this.#holding = new Holding(after, (rooms) => {
@@ -58,6 +61,7 @@ export class Delivery implements RoomHost {
     this.#defer = defer;
     this.#clock = clock;
     this.#tally = tally;
+    this.#tracing = tracing;
   }
 
   gathered(room: Room, event: RoomEvent): void {
@@ -69,6 +73,7 @@ export class Delivery implements RoomHost {
       room.pending.push(event);
     }
     room.pendingBytes += event.size;
+    if (event.traceparent !== undefined) this.#tracing.arrived(room.ref, event);
     if (room.pendingBytes > TURN_BYTES) this.flushRoom(room);
     else if (room.held && this.#fills(room, event)) this.#flushLater(room);
   }
@@ -134,7 +139,13 @@ export class Delivery implements RoomHost {
       start = at + 1;
     }
     this.#publishRun(room, events, start, events.length);
+    if (this.#tracing.arriving > 0) this.#traced(room, events);
     room.flushed();
+  }
+
+  #traced({ json, msgpack }: Room, events: readonly RoomEvent[]): void {
+    for (const event of events)
+      if (event.traceparent !== undefined) this.#tracing.delivered(event, json + msgpack);
   }
 
   /** Whether the frame of a room that waits has become full with this event: then there is nothing to wait for. */

@@ -14,6 +14,7 @@ import { Stamps } from './sessions/stamps.ts';
 import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
+import { NO_TRACING, type Tracing } from './tracing.ts';
 
 /** What a node is built from. */
 export interface DomainParts {
@@ -38,6 +39,8 @@ export interface DomainParts {
   readonly after: After;
   readonly tally: Tally;
   readonly log: Log;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** The parts of a node that commands work with. */
@@ -48,6 +51,7 @@ export interface Domain {
   readonly clock: Clock;
   readonly tally: Tally;
   readonly log: Log;
+  readonly tracing: Tracing;
   readonly bus: Bus;
   readonly cursors: Cursors;
   readonly verifier: TokenVerifier;
@@ -64,8 +68,8 @@ export interface Domain {
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader & Lived>): Domain {
-  const { bus, clock, ticks, defer, limits, tally } = parts;
-  const delivery = new Delivery(parts);
+  const { bus, clock, ticks, defer, limits, tally, tracing = NO_TRACING } = parts;
+  const delivery = new Delivery({ ...parts, tracing });
   const bundles = new Bundles(parts);
   const catchUps = new CatchUps({ bus, delivery, bundles, limits, ticks, defer, tally });
   const slow = new SlowReaders({
@@ -88,6 +92,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     clock,
     tally,
     log: parts.log,
+    tracing,
     bus,
     cursors: parts.cursors,
     verifier: parts.verifier,

@@ -13,6 +13,7 @@ export interface EventFields {
   readonly msgId?: string | undefined;
   readonly key?: string | undefined;
   readonly skip?: Skip | undefined;
+  readonly traceparent?: string | undefined;
 }
 
 /** Whoever keeps the event and answers for the memory that it takes. */
@@ -40,6 +41,8 @@ export class RoomEvent {
   readonly ts: number;
   readonly key: string | undefined;
   readonly ephemeral: boolean;
+  /** As in the frame. */
+  readonly traceparent: string | undefined;
   /** The whole event frame as JSON text. */
   readonly json: string;
   /** Bytes of `json` on the wire. */
@@ -58,6 +61,7 @@ export class RoomEvent {
     this.key = fields.key;
     this.ephemeral = fields.seq === undefined;
     this.skip = fields.skip;
+    this.traceparent = fields.traceparent;
     const head = headOf(fields);
     this.#payloadAt = head.length;
     this.json = `${head}${fields.payload}}`;
@@ -107,7 +111,8 @@ function headOf(fields: EventFields): string {
     fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
   const msgId = fields.msgId === undefined ? '' : `"msgId":${quoted(fields.msgId)},`;
   const key = fields.key === undefined ? '' : `"key":${quoted(fields.key)},`;
-  return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${quoted(fields.from)},${msgId}${key}"payload":`;
+  const trace = fields.traceparent === undefined ? '' : `"traceparent":"${fields.traceparent}",`;
+  return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${quoted(fields.from)},${msgId}${key}${trace}"payload":`;
 }
 
 /** As JSON.stringify, which takes five times as long for the ids that nearly everybody uses. */

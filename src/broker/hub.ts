@@ -42,6 +42,7 @@ const FEATURES = [
   'seen',
   'overflow',
   'msgpack',
+  'traceparent',
 ] as const;
 
 /** All sessions of a node: how they begin, what they receive, how they end. */

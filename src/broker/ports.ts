@@ -56,6 +56,8 @@ export interface Publication {
   readonly ephemeral: boolean;
   /** Set when the publisher does not want its own event: the event comes back to this node with it. */
   readonly skip?: Skip | undefined;
+  /** Checked by `isTraceparent`; comes with the event. */
+  readonly traceparent?: string | undefined;
 }
 
 export interface Accepted {

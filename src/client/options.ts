@@ -90,6 +90,8 @@ export interface PublishOptions {
   readonly ephemeral?: boolean;
   /** false: do not send the event back to this client. */
   readonly echo?: boolean;
+  /** W3C Trace Context, version 00: the publisher's span. Events carry one for the receiver's span to follow. */
+  readonly traceparent?: string;
   /** Milliseconds; overrides `publish.timeoutMs`. */
   readonly timeoutMs?: number;
 }

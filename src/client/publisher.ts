@@ -38,7 +38,7 @@ export class Publisher {
     options: PublishOptions,
     before: (msgId: string) => void,
   ): Promise<Ack> {
-    const { msgId = this.#nextId(), key, ephemeral, echo } = options;
+    const { msgId = this.#nextId(), key, ephemeral, echo, traceparent } = options;
     const frame = {
       type: 'pub',
       room,
@@ -47,6 +47,7 @@ export class Publisher {
       ...(key !== undefined && { key }),
       ...(ephemeral !== undefined && { ephemeral }),
       ...(echo !== undefined && { echo }),
+      ...(traceparent !== undefined && { traceparent }),
     } as const;
     const deadline = performance.now() + this.#timeoutMs(options);
     return new Promise((resolve, reject) => {

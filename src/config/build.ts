@@ -10,6 +10,7 @@ import { buildNats } from './nats.ts';
 import type { Settings } from './schema.ts';
 import { roomSchemaOf } from './schema-fields.ts';
 import { buildTenants } from './tenants.ts';
+import { buildTracing } from './tracing.ts';
 import type { Config } from './types.ts';
 
 export interface Surroundings extends Machine {
@@ -54,6 +55,7 @@ export function buildConfig(settings: Settings, { auth, token, tls }: Secrets, a
     api: settings.api,
     usage: { flushMs: usage.flushMs, ageMs: usage.age, bytes: usage.bytes, records: usage.records },
     lifecycle: buildLifecycle(settings.lifecycle),
+    tracing: settings.tracing && buildTracing(settings.tracing),
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

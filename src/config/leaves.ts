@@ -65,6 +65,14 @@ export function seconds(min: number, max: number) {
   });
 }
 
+/** Of all, as a number. */
+export function share() {
+  return leaf('a number from 0 to 1, such as 0.01', (value) => {
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    return typeof number === 'number' && number >= 0 && number <= 1 ? number : undefined;
+  });
+}
+
 export function address() {
   const expected = 'host:port, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes any free one';
   return leaf<Address>(expected, parseAddress);

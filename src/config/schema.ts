@@ -27,6 +27,7 @@ import { natsSchema } from './nats.ts';
 import { roomSchema } from './schema-fields.ts';
 import { tenantsSchema } from './tenants.ts';
 import { tlsSchema } from './tls-schema.ts';
+import { tracingSchema } from './tracing.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
 const HOUR_MS = 3_600_000;
@@ -257,6 +258,7 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   lifecycle: lifecycleSchema.prefault({}),
+  tracing: tracingSchema.optional(),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

@@ -12,6 +12,7 @@ import type {
   RoomPolicy,
   StateLimits,
 } from '../broker/settings.ts';
+import type { TracingSettings } from '../broker/tracing.ts';
 import type { UsageSettings } from '../broker/usage.ts';
 import type { NatsConfig } from './nats.ts';
 import type { TenantsConfig } from './tenants.ts';
@@ -80,6 +81,8 @@ export interface Config {
   };
   readonly usage: UsageSettings;
   readonly lifecycle: LifecycleSettings;
+  /** Absent: nothing is traced. */
+  readonly tracing?: TracingSettings;
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

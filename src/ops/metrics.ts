@@ -28,6 +28,7 @@ import {
   openDescriptors,
   startedAtSeconds,
 } from './process.ts';
+import { describeTracing, type SpanCounts } from './spans.ts';
 import { describeTls, type TlsFigures } from './tls.ts';
 import { describeUsage } from './usage.ts';
 
@@ -40,6 +41,8 @@ export interface MetricsSource {
   /** Absent: no TLS. */
   readonly tls?: TlsFigures | undefined;
   readonly lifecycle?: () => LifecycleFigures | undefined;
+  /** Absent: no tracing. */
+  readonly traces?: SpanCounts | undefined;
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -69,6 +72,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
   if (source.usage !== undefined) describeUsage(instruments, source.usage);
   if (source.lifecycle !== undefined) describeLifecycle(instruments, source.lifecycle);
+  if (source.traces !== undefined) describeTracing(instruments, source.traces);
   return {
     contentType: instruments.contentType,
     text: () => {

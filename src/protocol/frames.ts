@@ -47,6 +47,8 @@ export interface PubFrame {
   readonly key?: string;
   readonly ephemeral?: boolean;
   readonly echo?: boolean;
+  /** W3C Trace Context, version 00. */
+  readonly traceparent?: string;
 }
 
 /** What the client has done with, per room: everything up to the position. */
@@ -205,6 +207,8 @@ export interface EventFrame {
   readonly msgId?: string;
   readonly key?: string;
   readonly ephemeral?: true;
+  /** The span that the publish went on with, for a receiver's own to follow. */
+  readonly traceparent?: string;
 }
 
 export const GAP_REASONS = ['backpressure', 'bus', 'retention', 'epoch'] as const;

@@ -4,6 +4,7 @@ import { NOT_A_FRAME } from './fault.ts';
 import { type ClientFrame, OVERFLOWS, type PubFrame, type RequestId } from './frames.ts';
 import type { DecodeLimits, FrameFault, InboundPub } from './inbound.ts';
 import { isRoomName } from './room.ts';
+import { isTraceparent } from './traceparent.ts';
 
 /** The most events that a join may ask for by `{last: n}`. */
 export const SINCE_LAST_MAX = 10_000;
@@ -112,6 +113,7 @@ const FRAMES: ReadonlyMap<string, FrameRule> = new Map<ClientFrame['type'], Fram
         optional('key', isName, NAME_RULE),
         optional('ephemeral', isBoolean, FLAG_RULE),
         optional('echo', isBoolean, FLAG_RULE),
+        optional('traceparent', isTraceparent, 'a W3C traceparent of version 00'),
       ],
     },
   ],

@@ -28,6 +28,12 @@ const since = fc.oneof(
   fc.record({ last: fc.nat(10_000) }),
 );
 const flag = fc.boolean();
+const hex = (digits: number) =>
+  fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: digits, maxLength: digits });
+const traceparent = fc
+  .tuple(hex(32), hex(16), hex(2))
+  .filter(([trace, span]) => !/^0+$/.test(trace) && !/^0+$/.test(span))
+  .map(([trace, span, flags]) => `00-${trace}-${span}-${flags}`);
 
 /** A value of the JSON data model, "__proto__" among its keys and characters of every plane in its strings. */
 export const jsonValue = fc.jsonValue({ maxDepth: 4, stringUnit: 'binary' }).map(plain);
@@ -52,7 +58,7 @@ export const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
   frame(
     'pub',
     { room: roomName, payload: jsonValue },
-    { id: requestId, msgId: name, key: name, ephemeral: flag, echo: flag },
+    { id: requestId, msgId: name, key: name, ephemeral: flag, echo: flag, traceparent },
   ),
   frame(
     'join',

@@ -55,6 +55,22 @@ const RULES: readonly Rule[] = [
   { types: ['pub'], field: 'key', good: ['a', LONG], bad: ['', TOO_LONG, 1, null, {}] },
   { types: ['pub'], field: 'ephemeral', good: [true, false], bad: [0, 1, 'true', null] },
   { types: ['pub'], field: 'echo', good: [true, false], bad: [0, 1, 'false', null] },
+  {
+    types: ['pub'],
+    field: 'traceparent',
+    good: [`00-${'a'.repeat(32)}-${'1'.repeat(16)}-01`, `00-${'0'.repeat(31)}1-${'0'.repeat(15)}f-ff`],
+    bad: [
+      '',
+      1,
+      null,
+      `00-${'A'.repeat(32)}-${'1'.repeat(16)}-01`,
+      `ff-${'a'.repeat(32)}-${'1'.repeat(16)}-01`,
+      `00-${'0'.repeat(32)}-${'1'.repeat(16)}-01`,
+      `00-${'a'.repeat(32)}-${'0'.repeat(16)}-01`,
+      `00-${'a'.repeat(32)}-${'1'.repeat(16)}-01\n`,
+      `00-${'a'.repeat(32)}-${'1'.repeat(16)}-01-more`,
+    ],
+  },
   { types: ['pub'], field: 'payload', good: [null, false, 0, '', [], {}, { a: [1] }], bad: [] },
   { types: ['join'], field: 'presence', good: [true, false], bad: [0, 'true', null] },
   {

@@ -70,6 +70,11 @@ const KEPT: readonly { readonly module: RegExp; readonly only: RegExp; readonly 
     why: 'its rules against crashes live in transport/',
   },
   { module: /^@nats-io\//, only: /^src\/bus\/nats\//, why: 'the bus is a port' },
+  {
+    module: /^@opentelemetry\//,
+    only: /^src\/ops\/tracing\.ts$/,
+    why: 'it is loaded only where tracing is on',
+  },
   { module: /^(node:)?process$/, only: /^src\/(main|cli|ops\/process)\.ts$/, why: 'see PROCESS' },
   {
     module: /^node:/,

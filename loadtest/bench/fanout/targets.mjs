@@ -1,4 +1,5 @@
 /** What is measured: each target is a server, and how its clients subscribe and publish. */
+import { createServer } from 'node:http';
 import { pack } from 'msgpackr';
 import { startBroker, startServer } from '../../support/process.mjs';
 import { mint } from '../../support/token.mjs';
@@ -60,12 +61,47 @@ function carillon(name, label, room, binary, env = {}) {
   };
 }
 
+/** Follows a share of the publishes; a collector in this process takes the spans. */
+function traced(name, label, sample) {
+  const target = carillon(name, label, 'live:bench', false);
+  const start = async (options) => {
+    const sink = createServer((request, response) => {
+      request.resume().on('end', () => response.end('{}'));
+    });
+    await new Promise((resolve) => sink.listen(0, '127.0.0.1', resolve));
+    const env = {
+      CARILLON_TRACING__ENDPOINT: `http://127.0.0.1:${sink.address().port}/v1/traces`,
+      CARILLON_TRACING__SAMPLE: String(sample),
+      CARILLON_TRACING__PER_SECOND: '100000',
+    };
+    const broker = await startBroker({ ...options, env });
+    const stop = async () => {
+      await broker.stop();
+      sink.close();
+      sink.closeAllConnections();
+    };
+    return { ...broker, stop };
+  };
+  return { ...target, start };
+}
+
+/** Another build, to compare with: BENCH_BEFORE=/path/to/dist/main.js. */
+function before() {
+  const target = carillon('before', 'Carillon, BENCH_BEFORE', 'live:bench', false);
+  const main = process.env.BENCH_BEFORE;
+  if (main === undefined) return target;
+  return { ...target, start: (options) => startBroker({ ...options, main, env: {} }) };
+}
+
 export const TARGETS = {
   deferred: bare('deferred', 'deferred.mjs'),
   carillon: carillon('carillon', 'Carillon, live room', 'live:bench', false),
   handler: bare('handler', 'handler.mjs'),
   durable: carillon('durable', 'Carillon, durable room', 'bench', false),
   limits: carillon('limits', 'Carillon, all limits on', 'live:bench', false, ALL_LIMITS),
+  before: before(),
+  'traced-1': traced('traced-1', 'Carillon, 1 % traced', 0.01),
+  'traced-100': traced('traced-100', 'Carillon, all traced', 1),
   msgpack: carillon('msgpack', 'Carillon, live, MessagePack', 'live:bench', true),
 };
 
@@ -91,5 +127,16 @@ export const SCENARIOS = {
   /** What the limits cost: hardly anything else is done for a message. */
   'limits-10': { subscribers: 10, base: 'carillon', targets: ['carillon', 'limits'] },
   'limits-1000': { subscribers: 1000, base: 'carillon', targets: ['carillon', 'limits'] },
+  /** What tracing costs: `before` is the same as `carillon` unless BENCH_BEFORE names a build without it. */
+  'tracing-10': {
+    subscribers: 10,
+    base: 'before',
+    targets: ['before', 'carillon', 'traced-1', 'traced-100'],
+  },
+  'tracing-1000': {
+    subscribers: 1000,
+    base: 'before',
+    targets: ['before', 'carillon', 'traced-1', 'traced-100'],
+  },
   'saturated-100': { subscribers: 100, targets: ['deferred', 'carillon', 'durable', 'msgpack'] },
 };

@@ -17,6 +17,8 @@ export interface Call<Params, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly caller: Caller;
+  /** W3C Trace Context of the request; one that cannot be read is as none. */
+  readonly traceparent?: string | undefined;
 }
 
 /** `code` as in protocol/codes.ts where one fits. */

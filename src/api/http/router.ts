@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import type { Log } from '../../broker/ports.ts';
 import { problem, type WebAnswer, type WebRequest } from '../../broker/web.ts';
+import { isTraceparent } from '../../protocol/traceparent.ts';
 import type { Admission, Callers } from './callers.ts';
 import { PathTree } from './paths.ts';
-import type { Caller, Refused, Reply, Route } from './route.ts';
+import type { Call, Caller, Refused, Reply, Route } from './route.ts';
 
 export interface RouterParts {
   readonly routes: readonly Route[];
@@ -59,7 +60,8 @@ export class Router {
     }
     const call = await this.#parsed(route, params, request, body);
     if ('refused' in call) return this.#written(route, call);
-    const reply = await this.#handled(route, { ...call, caller: admission.caller });
+    const traceparent = traceparentOf(request);
+    const reply = await this.#handled(route, { ...call, caller: admission.caller, traceparent });
     if (route.method !== 'GET' && route.reads !== true)
       this.#audit(route, admission.caller, request.address, call, reply);
     return this.#written(route, reply);
@@ -86,7 +88,7 @@ export class Router {
     return { params: path, query, body: value };
   }
 
-  async #handled(route: Route, call: Parsed & { caller: Caller }): Promise<Reply> {
+  async #handled(route: Route, call: Call<unknown, unknown, unknown>): Promise<Reply> {
     try {
       return await route.handle(call);
     } catch (error) {
@@ -117,6 +119,11 @@ interface Parsed {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
+}
+
+function traceparentOf(request: WebRequest): string | undefined {
+  const header = request.header('traceparent');
+  return isTraceparent(header) ? header : undefined;
 }
 
 const IGNORED = z.unknown();

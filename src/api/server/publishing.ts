@@ -34,7 +34,7 @@ function publish(backend: Backend): Route {
       epoch: z.string(),
       duplicate: z.boolean(),
     }),
-    handle: async ({ body, caller }) => {
+    handle: async ({ body, caller, traceparent }) => {
       const bound = tenantOf(caller, body.tenant);
       if ('refused' in bound) return bound;
       const outcome = await backend.publish({
@@ -44,6 +44,7 @@ function publish(backend: Backend): Route {
         from: senderOf(caller.name),
         msgId: body.msgId,
         key: body.key,
+        traceparent,
       });
       if (!outcome.ok) return refusedBy(outcome);
       const { seq, epoch, duplicate } = outcome;
@@ -81,7 +82,7 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
       connections: z.number().optional(),
       missing: missing.optional(),
     }),
-    handle: ({ body, caller }): Reply | Promise<Reply> => {
+    handle: ({ body, caller, traceparent }): Reply | Promise<Reply> => {
       const bound = tenantOf(caller, body.tenant === true ? undefined : body.tenant);
       if ('refused' in bound) return bound;
       const event = {
@@ -89,6 +90,7 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
         payload: JSON.stringify(body.payload),
         from: senderOf(caller.name),
         msgId: body.msgId,
+        traceparent,
       };
       const { rooms, users, sessions } = body;
       if (rooms !== undefined || users !== undefined) return toRooms(backend, event, body);

@@ -4,7 +4,7 @@ import { countPublish } from '../commands/publish.ts';
 import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
-import type { Accepted, Fault, HistoryPage, HistoryQuery } from '../ports.ts';
+import type { Accepted, Fault, HistoryPage, HistoryQuery, RoomRef } from '../ports.ts';
 import type { PresenceAnswer } from '../presence/presence.ts';
 import { schemaOf } from '../schema/schema.ts';
 import type { Session } from '../session.ts';
@@ -18,6 +18,8 @@ export interface BackendPublication {
   readonly from: string;
   readonly msgId?: string | undefined;
   readonly key?: string | undefined;
+  /** Checked by `isTraceparent`. */
+  readonly traceparent?: string | undefined;
 }
 
 /** The rooms of events for all connections of a tenant, and for single ones: nobody can join rooms of such names. */
@@ -35,7 +37,7 @@ export class Backend {
 
   /** As a client's publish: the tenant's limits hold, durable rooms answer when it is stored. */
   publish({ tenant, room, ...rest }: BackendPublication): Promise<Accepted | Fault> {
-    const { rooms, bus, clock, tenants, tally, schemas } = this.#domain;
+    const { rooms, clock, tenants, tally, schemas } = this.#domain;
     const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
     if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
     const oversized = this.oversized(rest.payload);
@@ -50,9 +52,18 @@ export class Backend {
       schema &&
       schemas.violation(schema, JSON.parse(rest.payload), rest.payload, { tenant, room, user: rest.from });
     if (schema?.mode === 'enforce' && misfit !== undefined) return Promise.resolve({ ok: false, ...misfit });
+    return this.#toBus(ref, rest);
+  }
+
+  #toBus(room: RoomRef, publication: Omit<BackendPublication, 'tenant' | 'room'>): Promise<Accepted | Fault> {
+    const { bus, tenants, tracing } = this.#domain;
+    const span = tracing.publish(room, publication.payload, publication.traceparent);
+    const traced = span === undefined ? publication : { ...publication, traceparent: span.traceparent };
     return new Promise((settled) => {
-      bus.publish({ room: ref, ...rest, ephemeral: false }, (outcome) => {
-        if (outcome.ok) countPublish(this.#domain, tenants.of(tenant), { room: ref, ...rest }, outcome);
+      bus.publish({ room, ...traced, ephemeral: false }, (outcome) => {
+        span?.end(outcome);
+        if (outcome.ok)
+          countPublish(this.#domain, tenants.of(room.tenant), { room, ...publication }, outcome);
         settled(outcome);
       });
     });

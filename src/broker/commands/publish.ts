@@ -24,6 +24,7 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   if (misfit !== undefined && schema?.mode === 'enforce') return session.refuse(frame, misfit);
   const warning = schema?.mode === 'warn' ? misfit : undefined;
   const held = heldAck(session, frame, domain, warning);
+  const span = domain.tracing.publish(target.ref, frame.payloadText, frame.traceparent);
   const publication = {
     room: target.ref,
     from: session.identity.user,
@@ -32,8 +33,10 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
     key: frame.key,
     ephemeral: frame.ephemeral === true,
     skip: held,
+    traceparent: span === undefined ? frame.traceparent : span.traceparent,
   };
   domain.bus.publish(publication, (outcome) => {
+    span?.end(outcome);
     if (outcome.ok) countPublish(domain, session.tenant, publication, outcome);
     settle(session, frame, outcome, held, warning);
   });
@@ -92,6 +95,7 @@ function echo(session: Session, frame: InboundPub, domain: Domain): void {
     from: session.identity.user,
     msgId: frame.msgId,
     key: frame.key,
+    traceparent: frame.traceparent,
   });
   session.sendEncoded(encodeEvent(event, session.connection.encoding));
   session.send(ackFrame(frame, undefined));

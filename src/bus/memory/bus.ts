@@ -289,10 +289,10 @@ function eventOf(
   seq?: number,
   prev?: number,
 ): RoomEvent {
-  const { room, payload, from, msgId, key } = publication;
+  const { room, payload, from, msgId, key, traceparent } = publication;
   // Kept with an event that nobody here gets, `skip` would only hold a closed connection in memory.
   const skip = heard ? publication.skip : undefined;
-  return new RoomEvent({ room: room.name, payload, seq, prev, ts, from, msgId, key, skip });
+  return new RoomEvent({ room: room.name, payload, seq, prev, ts, from, msgId, key, skip, traceparent });
 }
 
 /** The event first; a sink that throws does not take the publisher's answer with it. */

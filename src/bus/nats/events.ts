@@ -10,14 +10,14 @@ export function eventOf(
   prev: number,
   skip?: Skip,
 ): RoomEvent {
-  const { ts, from, msgId, key } = meta;
-  return new RoomEvent({ room: room.name, payload, seq, prev, ts, from, msgId, key, skip });
+  const { ts, from, msgId, key, traceparent } = meta;
+  return new RoomEvent({ room: room.name, payload, seq, prev, ts, from, msgId, key, skip, traceparent });
 }
 
 /** An event outside the order of its room. */
 export function passingEvent(room: RoomRef, meta: Meta, payload: string, skip?: Skip): RoomEvent {
-  const { ts, from, msgId, key } = meta;
-  return new RoomEvent({ room: room.name, payload, ts, from, msgId, key, skip });
+  const { ts, from, msgId, key, traceparent } = meta;
+  return new RoomEvent({ room: room.name, payload, ts, from, msgId, key, skip, traceparent });
 }
 
 /** Events that follow one another in the store, the first of them after position `prev`. */
@@ -33,6 +33,6 @@ export function chainOf(room: RoomRef, arrivals: readonly Arrival[], prev: numbe
 /** The same event with another `prev`: for somebody who stands at a position that no event has. */
 export function linkedTo(event: RoomEvent, prev: number): RoomEvent {
   const { room, from, msgId } = JSON.parse(event.json) as { room: string; from: string; msgId?: string };
-  const { payload, seq, ts, key } = event;
-  return new RoomEvent({ room, payload, seq, prev, ts, from, msgId, key });
+  const { payload, seq, ts, key, traceparent } = event;
+  return new RoomEvent({ room, payload, seq, prev, ts, from, msgId, key, traceparent });
 }

@@ -3,6 +3,7 @@
  * Nats-Expected-…) or pass for one of its answers (Nats-Sequence).
  */
 import type { Msg, MsgHdrs } from '@nats-io/nats-core';
+import { isTraceparent, TRACEPARENT_LENGTH } from '../../protocol/traceparent.ts';
 
 /** What a message carries beside its payload. */
 export interface Meta {
@@ -16,10 +17,13 @@ export interface Meta {
   /** Which node published it, and the number of its `skip` there; only if it has one. */
   readonly origin: string | undefined;
   readonly skip: number;
+  readonly traceparent: string | undefined;
 }
 
 const START = 'NATS/1.0';
 const META = '\r\nCr: ';
+/** The first header of a message that has it: whether it does costs one comparison. */
+const TRACE = `${START}\r\ntraceparent: `;
 /** Fits a header as it stands; everything else is quoted. The absent value is `-`, so that `-` itself is quoted. */
 const PLAIN = /^[A-Za-z0-9_.:@~+/=-]+$/;
 const ABSENT = '-';
@@ -39,10 +43,11 @@ function decodeField(field: string): string | undefined {
 /** `id` is what the server knows a repeated publish by; undefined where nothing is stored. */
 export function encodeMeta(meta: Meta, id: string | undefined): Uint8Array {
   const dedupe = id === undefined ? '' : `\r\nNats-Msg-Id: ${id}`;
+  const trace = meta.traceparent === undefined ? START : `${TRACE}${meta.traceparent}`;
   const kind = meta.ephemeral ? 'e' : 'd';
   const place = meta.origin === undefined ? '' : ` ${encodeField(meta.origin)} ${meta.skip}`;
   const fields = `${meta.ts} ${encodeField(meta.from)} ${encodeField(meta.msgId)} ${encodeField(meta.key)}`;
-  return Buffer.from(`${START}${dedupe}${META}${kind} ${fields}${place}\r\n\r\n`, 'latin1');
+  return Buffer.from(`${trace}${dedupe}${META}${kind} ${fields}${place}\r\n\r\n`, 'latin1');
 }
 
 /** undefined: the message is not one of ours. */
@@ -59,7 +64,14 @@ export function decodeMeta(text: string): Meta | undefined {
     ephemeral: kind === 'e',
     origin: origin === undefined ? undefined : decodeField(origin),
     skip: Number(skip ?? 0),
+    traceparent: traceparentIn(text),
   };
+}
+
+function traceparentIn(text: string): string | undefined {
+  if (!text.startsWith(TRACE)) return undefined;
+  const value = text.slice(TRACE.length, TRACE.length + TRACEPARENT_LENGTH);
+  return isTraceparent(value) ? value : undefined;
 }
 
 /** Ready-made header bytes in the shape that the client's `publish` takes; it calls nothing but `encode`. */

@@ -94,14 +94,15 @@ export class LiveRooms {
   }
 
   publish(publication: Publication, subject: string, settle: Settle): void {
-    const { room: ref, from, payload, msgId, key, ephemeral, skip } = publication;
-    const meta = { ts: this.#parts.now(), from, msgId, key, ephemeral, origin: undefined, skip: 0 };
+    const { room: ref, from, payload, msgId, key, ephemeral, skip, traceparent } = publication;
+    const ts = this.#parts.now();
+    const meta = { ts, from, msgId, key, ephemeral, origin: undefined, skip: 0, traceparent };
     this.send(subject, payload, encodeMeta(meta, undefined));
     this.#parts.turns.run(() => {
       const seq = ephemeral ? undefined : ++this.#seq;
       const room = this.#rooms.get(ref.key);
       if (room?.opened)
-        this.#hand(room, { room: ref.name, payload, seq, ts: meta.ts, from, msgId, key, skip });
+        this.#hand(room, { room: ref.name, payload, seq, ts, from, msgId, key, skip, traceparent });
       settle({ ok: true, epoch: this.#parts.epoch, duplicate: false, ...(seq !== undefined && { seq }) });
     });
   }
@@ -181,9 +182,10 @@ export class LiveRooms {
         }
         const meta = decodeMeta(headerText(msg, room.subject.length));
         if (meta === undefined || !room.opened) return;
-        const { ts, from, msgId, key } = meta;
+        const { ts, from, msgId, key, traceparent } = meta;
+        const payload = payloadText(msg);
         const seq = meta.ephemeral ? undefined : ++this.#seq;
-        this.#hand(room, { room: room.ref.name, payload: payloadText(msg), seq, ts, from, msgId, key });
+        this.#hand(room, { room: room.ref.name, payload, seq, ts, from, msgId, key, traceparent });
       }),
     });
   }

@@ -58,10 +58,10 @@ export class Publishing {
   }
 
   /** What goes out with the publication; remembers its `skip` for when the event comes back. */
-  meta({ from, msgId, key, ephemeral, skip }: Publication, number: number): Meta {
+  meta({ from, msgId, key, ephemeral, skip, traceparent }: Publication, number: number): Meta {
     const origin = skip === undefined ? undefined : this.#parts.node;
     if (skip !== undefined) this.#skips.set(number, skip);
-    return { ts: this.#parts.now(), from, msgId, key, ephemeral, origin, skip: number };
+    return { ts: this.#parts.now(), from, msgId, key, ephemeral, origin, skip: number, traceparent };
   }
 
   skipOf({ origin, skip }: Meta): Skip | undefined {

@@ -36,6 +36,7 @@ const meta: fc.Arbitrary<Meta> = fc.record(
     ephemeral: fc.boolean(),
     origin: fc.constantFrom(undefined, 'n-1', 'pod 7'),
     skip: fc.nat(),
+    traceparent: fc.constantFrom(undefined, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
   },
   { noNullPrototype: true },
 );
@@ -58,8 +59,10 @@ test('no value of a client makes a header of its own', () => {
   fc.assert(
     fc.property(meta, (given) => {
       const lines = wire(encodeMeta(given, 'id')).split('\r\n');
-      assert.equal(lines.length, 5);
       assert.equal(lines[0], 'NATS/1.0');
+      if (given.traceparent !== undefined)
+        assert.deepEqual(lines.splice(1, 1), [`traceparent: ${given.traceparent}`]);
+      assert.equal(lines.length, 5);
       assert.match(lines[1] as string, /^Nats-Msg-Id: id$/);
       assert.match(lines[2] as string, /^Cr: [ed] [!-~ ]+$/);
       assert.deepEqual(lines.slice(3), ['', '']);
@@ -85,4 +88,12 @@ test('a message of somebody else is none of ours', () => {
   assert.equal(decodeMeta(''), undefined);
   assert.equal(decodeMeta('NATS/1.0\r\nFoo: bar\r\n\r\n'), undefined);
   assert.equal(decodeMeta('NATS/1.0\r\nCr: d 1\r\n\r\n'), undefined);
+});
+
+test('a traceparent that is none is dropped, and the message taken', () => {
+  for (const value of ['', 'x'.repeat(55), '","from":"root', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`]) {
+    const found = decodeMeta(`NATS/1.0\r\ntraceparent: ${value}\r\nCr: d 1 ann - -\r\n\r\n`);
+    assert.equal(found?.from, 'ann');
+    assert.equal(found?.traceparent, undefined);
+  }
 });

@@ -69,6 +69,7 @@ export interface Frame {
   readonly limits: Readonly<Record<string, number>>;
   readonly reconnect: { readonly minMs: number; readonly maxMs: number };
   readonly features: readonly string[];
+  readonly traceparent: string;
   readonly path: string;
   readonly warning: { readonly code: string; readonly reason: string; readonly path: string };
 }
