@@ -38,6 +38,11 @@ export class NatsServer {
     this.url = `nats://127.0.0.1:${setup.port}`;
   }
 
+  /** Its config and store. */
+  get dir(): string {
+    return this.#setup.dir;
+  }
+
   get running(): boolean {
     return this.#child !== undefined;
   }
