@@ -7,7 +7,7 @@ import { putFirst, startBroker } from './process.mjs';
 
 /**
  * Runs `body` with a function that starts a broker with this config on the bus, before everything else on its CPU, and
- * with the addresses of NATS; stops everything after it.
+ * with the addresses of NATS and its servers; stops everything after it.
  */
 export async function withBus(bus, config, body) {
   const directory = mkdtempSync(join(tmpdir(), 'carillon-bench-'));
@@ -29,7 +29,7 @@ export async function withBus(bus, config, body) {
     return broker;
   };
   try {
-    return await body(start, nats?.urls ?? []);
+    return await body(start, nats?.urls ?? [], nats);
   } finally {
     await Promise.all(brokers.map((broker) => broker.stop()));
     await nats?.close();

@@ -19,3 +19,19 @@ export function table([head, ...rows]) {
 export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+/** Runs `task` for each of `all`, `atOnce` at a time. */
+export async function inTurn(all, atOnce, task) {
+  let next = 0;
+  const runner = async () => {
+    while (next < all.length) await task(all[next++]);
+  };
+  await Promise.all(Array.from({ length: atOnce }, runner));
+}
+
+/** How many, and what half, 99 of 100 and all are below. Of none: zeros. */
+export function percentiles(values) {
+  const sorted = Float64Array.from(values).sort();
+  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return { n: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
+}

@@ -1,10 +1,12 @@
 /** A process of the load generator that answers commands: `{ id, command, … }` with `{ id, result }` or `{ id, error }`. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 
 export class Worker {
   #child;
   #asked = 0;
   #waiting = new Map();
+  #ended;
 
   constructor(url) {
     this.#child = fork(url);
@@ -14,7 +16,7 @@ export class Worker {
       if (error === undefined) resolve(result);
       else reject(new Error(error));
     });
-    this.#child.on('exit', (code) => {
+    this.#ended = once(this.#child, 'exit').then(([code]) => {
       for (const { reject } of this.#waiting.values()) reject(new Error(`a worker ended with ${code}`));
     });
   }
@@ -28,7 +30,21 @@ export class Worker {
     });
   }
 
-  stop() {
-    this.#child.disconnect();
+  /** Resolves when it has ended. */
+  async stop() {
+    if (this.#child.connected) this.#child.disconnect();
+    await this.#ended;
   }
+}
+
+/** In the process itself: answers commands by these functions, and ends with its parent. */
+export function serveCommands(commands) {
+  process.on('message', async ({ id, command, ...fields }) => {
+    try {
+      process.send({ id, result: await commands[command](fields) });
+    } catch (error) {
+      process.send({ id, error: error.stack });
+    }
+  });
+  process.on('disconnect', () => process.exit());
 }

@@ -1,4 +1,7 @@
 /** A process full of clients, which its parent tells to come, go, and come back. */
+
+import { inTurn, percentiles } from '../../support/stats.mjs';
+import { serveCommands } from '../../support/worker.mjs';
 import { Client } from './client.mjs';
 
 /** Handshakes under way at once: the backlog of a listener is 512. */
@@ -9,7 +12,7 @@ const commands = {
   /** Joins the rooms; `leave`: and is gone again, with a position that grows old. */
   async open({ address, rooms, tokens, leave }) {
     const come = rooms.map((room, n) => new Client(room, tokens[n]));
-    await inTurn(come, (client) => client.open(address));
+    await inTurn(come, AT_ONCE, (client) => client.open(address));
     if (leave) for (const client of come) client.drop();
     clients.push(...come);
   },
@@ -21,7 +24,7 @@ const commands = {
   async resume({ address }) {
     for (const client of clients) client.events = 0;
     const started = performance.now();
-    await inTurn(clients, (client) => client.open(address));
+    await inTurn(clients, AT_ONCE, (client) => client.open(address));
     const ms = performance.now() - started;
     return {
       ms,
@@ -43,31 +46,10 @@ const commands = {
   positions: () => clients.map(({ position }) => position),
 };
 
-async function inTurn(all, task) {
-  let next = 0;
-  const runner = async () => {
-    while (next < all.length) await task(all[next++]);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, runner));
-}
-
 function counts(values) {
   const found = {};
   for (const value of values) found[value] = (found[value] ?? 0) + 1;
   return found;
 }
 
-function percentiles(values) {
-  const sorted = Float64Array.from(values).sort();
-  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-  return { n: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
-}
-
-process.on('message', async ({ id, command, ...fields }) => {
-  try {
-    process.send({ id, result: await commands[command](fields) });
-  } catch (error) {
-    process.send({ id, error: error.stack });
-  }
-});
-process.on('disconnect', () => process.exit());
+serveCommands(commands);

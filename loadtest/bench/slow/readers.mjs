@@ -1,5 +1,6 @@
 /** A process full of readers. Its parent says when the load begins, and when everything has been published. */
 import { sleep } from '../../support/stats.mjs';
+import { serveCommands } from '../../support/worker.mjs';
 import { Reader } from './reader.mjs';
 
 const SETTLE_MS = 60_000;
@@ -90,11 +91,4 @@ function percentiles(values) {
   return { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: (sorted.at(-1) ?? 0) / 1000 };
 }
 
-process.on('message', async ({ id, command, ...fields }) => {
-  try {
-    process.send({ id, result: await commands[command](fields) });
-  } catch (error) {
-    process.send({ id, error: error.stack });
-  }
-});
-process.on('disconnect', () => process.exit());
+serveCommands(commands);

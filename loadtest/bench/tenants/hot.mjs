@@ -1,5 +1,6 @@
 /** A process that plays the hot tenant: receivers that read as fast as they can, publishers that never wait longer than they must. */
 import { LoadSocket } from '../../support/socket.mjs';
+import { serveCommands } from '../../support/worker.mjs';
 
 /** Publishes of each publisher on their way at once: as soon as one is answered, another one follows. */
 const WINDOW = 60;
@@ -56,11 +57,4 @@ const commands = {
   },
 };
 
-process.on('message', async ({ id, command, ...fields }) => {
-  try {
-    process.send({ id, result: await commands[command](fields) });
-  } catch (error) {
-    process.send({ id, error: error.message });
-  }
-});
-process.on('disconnect', () => process.exit(0));
+serveCommands(commands);

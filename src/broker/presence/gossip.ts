@@ -1,6 +1,6 @@
 /** What the nodes tell one another of who is in which room, over `Cluster`. */
 import type { Cancel, Cluster, NodeChange, NodeInfo } from '../cluster.ts';
-import type { Clock, Defer } from '../ports.ts';
+import type { After, Clock, Defer } from '../ports.ts';
 import type { PresenceSettings } from '../settings.ts';
 import { pack } from './pack.ts';
 import type { Slice } from './slice.ts';
@@ -11,6 +11,7 @@ export interface GossipParts {
   readonly cluster: Cluster;
   readonly settings: PresenceSettings;
   readonly clock: Clock;
+  readonly after: After;
   readonly defer: Defer;
   readonly views: ReadonlyMap<string, RoomPresence>;
   /** What other nodes have told has changed who is there. */
@@ -53,6 +54,8 @@ export class Gossip {
   /** Of the last delta of this run, over all rooms. */
   #version = 0;
   #round: Iterator<RoomPresence>;
+  /** Rooms that are due to be compared: few rooms make less than one a tick. */
+  #due = 0;
 
   constructor(parts: GossipParts) {
     this.#parts = parts;
@@ -110,12 +113,14 @@ export class Gossip {
 
   /** To be called about once a second. */
   tick(): void {
-    const now = this.#parts.clock.now();
-    for (const view of this.#ending) this.#end(view, now);
+    const { clock, settings } = this.#parts;
+    const now = clock.now();
+    this.#endDue();
     for (const view of this.#syncing) this.#retry(view);
     for (const view of this.#idling) this.#rest(view, now);
-    const share = Math.ceil((this.#hearing.size * 1000) / this.#parts.settings.digestMs);
-    for (let left = share; left > 0; left--) this.#compareNext();
+    // One at the most for each room: an answer may be the whole room.
+    this.#due = Math.min(this.#hearing.size, this.#due + (this.#hearing.size * 1000) / settings.digestMs);
+    for (; this.#due >= 1; this.#due--) this.#compareNext();
   }
 
   get #bytes(): number {
@@ -271,6 +276,13 @@ export class Gossip {
       this.#end(view, now);
       this.#release(view);
     }
+    // A tick would come up to a second later.
+    if (ms > 0) this.#parts.after(ms, () => this.#endDue());
+  }
+
+  #endDue(): void {
+    const now = this.#parts.clock.now();
+    for (const view of this.#ending) this.#end(view, now);
   }
 
   #end(view: RoomPresence, now: number): void {

@@ -45,8 +45,9 @@ export class SimPod implements Needed {
     this.incarnation = incarnation;
     this.gossip = new Gossip({
       cluster: this as unknown as Cluster,
-      settings: SETTINGS,
+      settings: net.settings,
       clock: { now: () => net.now },
+      after: (ms, task) => net.after(ms, task),
       defer: (task) => void this.#deferred.push(task),
       views: new Map([[this.view.key, this.view]]),
       changed: () => undefined,
@@ -111,11 +112,16 @@ export class Network {
   readonly rng: Rng;
   /** Shares of messages, until it is healed. */
   faults = { lost: 0.1, twice: 0.1, late: 0.2 };
+  readonly settings: PresenceSettings;
+  /** Messages by topic. */
+  readonly sent = new Map<string, number>();
   #runs = 0;
   #under: Message[] = [];
+  #timers: { readonly at: number; readonly task: () => void }[] = [];
 
-  constructor(rng: Rng, nodes: number) {
+  constructor(rng: Rng, nodes: number, settings = SETTINGS) {
     this.rng = rng;
+    this.settings = settings;
     for (let at = 0; at < nodes; at++) this.start(`n${at}`);
   }
 
@@ -136,6 +142,7 @@ export class Network {
 
   send(from: SimPod, to: SimPod, topic: string, message: unknown): void {
     const { lost, twice } = this.faults;
+    this.sent.set(topic, (this.sent.get(topic) ?? 0) + 1);
     if (!to.connected || this.rng.chance(lost)) return;
     const one = { from, to, topic, text: JSON.stringify(message) };
     this.#under.push(one);
@@ -160,8 +167,20 @@ export class Network {
     } while (this.#under.length > 0);
   }
 
+  after(ms: number, task: () => void): void {
+    this.#timers.push({ at: this.now + ms, task });
+  }
+
+  /** Time without a tick. */
+  pass(ms: number): void {
+    this.now += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.now);
+    this.#timers = this.#timers.filter((timer) => !due.includes(timer));
+    for (const { task } of due) task();
+  }
+
   second(): void {
-    this.now += 1000;
+    this.pass(1000);
     for (const pod of this.pods) pod.gossip.tick();
     this.settle();
   }
