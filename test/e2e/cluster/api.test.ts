@@ -23,7 +23,7 @@ describe('the API of two brokers', () => {
         config: {
           node: { serverId },
           nats: { url: nats.urls, shards: 2, streamBytes: '64MiB' },
-          cluster: { heartbeatMs: '500ms' },
+          cluster: { heartbeatMs: '500ms', missed: 3 },
         },
       });
     brokers.push(...(await Promise.all(['pod-1', 'pod-2'].map(start))));

@@ -21,7 +21,7 @@ describe('presence over three brokers', () => {
       nats: { url: nats.urls },
       presence: { graceMs: `${GRACE_MS}ms` },
       drain: { windowMs: '500ms' },
-      cluster: { heartbeatMs: '1s' },
+      cluster: { heartbeatMs: '1s', missed: 3 },
     };
     pods = await startPods({ count: 3, natsUrls: nats.urls, config });
   });

@@ -118,7 +118,7 @@ describe('the ledger of two brokers', async () => {
         nats: { url: nats.urls, prefix, shards: 1, streamBytes: '64MiB' },
         rooms: [{ match: 'live:**' }, { match: '**', history: {} }],
         usage: { flushMs: '1s' },
-        cluster: { heartbeatMs: '500ms' },
+        cluster: { heartbeatMs: '500ms', missed: 3 },
       },
     });
     running.push(broker);
