@@ -1,7 +1,8 @@
 /**
  * Runs test/**\/*.test.ts with node:test. `node test/run.mjs ops join` runs the files with ops or join in their path;
- * options (--test-name-pattern=…) go to node. Files that start processes, browsers or servers run one at a time, after
- * the others, so that they do not take the CPU from one another.
+ * options (--test-name-pattern=…) go to node. Files that start processes or servers run after the others, two at a
+ * time: they wait most of their time (0.4 of a core each). Those that flood, measure memory, have a browser or download
+ * packages run one at a time at the end, so that they do not take the CPU from one another.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -10,7 +11,8 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const ALONE = /\.e2e\.test\.ts$|^test\/(e2e|page)\/|nats/;
+const SERVERS = /\.e2e\.test\.ts$|^test\/e2e\/|nats/;
+const ALONE = /flood|memory|storm|conformance\/slow|^test\/(page|proxies)\//;
 
 /** Per test and per file: what takes longer hangs. */
 const FILE_MS = 180_000;
@@ -39,8 +41,14 @@ if (files.some((path) => path.startsWith('test/chart/')))
     timeout: ALL_MS / 2,
   });
 const alone = files.filter((path) => ALONE.test(path));
-const together = files.filter((path) => !ALONE.test(path));
-const runs = [await run(together, Math.min(4, availableParallelism())), await run(alone, 1)];
+const servers = files.filter((path) => SERVERS.test(path) && !alone.includes(path));
+const together = files.filter((path) => !servers.includes(path) && !alone.includes(path));
+const cores = availableParallelism();
+const runs = [
+  await run(together, Math.min(4, cores)),
+  await run(servers, Math.min(2, cores)),
+  await run(alone, 1),
+];
 report(runs);
 
 /** One invocation of node's runner. Its output is passed on; its closing lines are read on the way. */
