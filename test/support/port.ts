@@ -1,15 +1,36 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 
 /**
- * A loopback address that is free now, for what has to come back to the same one. uWebSockets.js sets SO_REUSEADDR
- * for a given port only: what it bound as port 0 cannot be bound again while old connections linger.
+ * Below the range from which the kernel gives ports to clients (32768 and up): while a server is down that has to come
+ * back to its port, neither somebody's connection nor another test's server on port 0 may take it.
  */
+const LOWEST = 10_000;
+const HIGHEST = 32_000;
+
+/** Ports that were free a moment ago, all different, for servers that have to come back to the same one. */
+export async function freePorts(count: number): Promise<number[]> {
+  const held: Server[] = [];
+  while (held.length < count) held.push(...(await hold(randomInt(LOWEST, HIGHEST))));
+  const ports = held.map((server) => (server.address() as AddressInfo).port);
+  for (const server of held) await once(server.close(), 'close');
+  return ports;
+}
+
+/** A loopback address with such a port. */
 export async function freeAddress(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return `127.0.0.1:${port}`;
+  return `127.0.0.1:${(await freePorts(1))[0]}`;
+}
+
+/** None where the port is taken. */
+async function hold(port: number): Promise<Server[]> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return [server];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return [];
+    throw error;
+  }
 }

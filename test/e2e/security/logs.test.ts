@@ -11,7 +11,7 @@ import { issuer, json } from '../../auth/issuer.ts';
 import { type BrokerOptions, type RunningBroker, startBroker } from '../../support/broker.ts';
 import { newPrefix } from '../../support/nats/bus.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
-import { freePorts } from '../../support/nats/ports.ts';
+import { freePorts } from '../../support/port.ts';
 import { handshakeText, RawSocket } from '../../support/raw-socket.ts';
 import { forge, hmac, knock } from './attacker.ts';
 

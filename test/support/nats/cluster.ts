@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePorts } from './ports.ts';
+import { freePorts } from '../port.ts';
 import { CURRENT, natsServer, type Wanted } from './provide.ts';
 import { NatsServer, type ServerSetup } from './server.ts';
 
