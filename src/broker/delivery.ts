@@ -74,6 +74,7 @@ export class Delivery implements RoomHost {
     }
     room.pendingBytes += event.size;
     if (event.traceparent !== undefined) this.#tracing.arrived(room.ref, event);
+    if (event.ephemeral) room.passing++;
     if (room.pendingBytes > TURN_BYTES) this.flushRoom(room);
     else if (room.held && this.#fills(room, event)) this.#flushLater(room);
   }
@@ -140,6 +141,7 @@ export class Delivery implements RoomHost {
     }
     this.#publishRun(room, events, start, events.length);
     if (this.#tracing.arriving > 0) this.#traced(room, events);
+    room.passing = 0;
     room.flushed();
   }
 
@@ -199,12 +201,15 @@ export class Delivery implements RoomHost {
     const receivers = room[encoding];
     this.#fanout.publish(room.topic(encoding), data, encoding);
     this.#published += this.sent(room, receivers, data);
-    this.#delivered(room, receivers * events.length);
+    const passing = room.passing === 0 ? 0 : events.filter(({ ephemeral }) => ephemeral).length;
+    this.#delivered(room, receivers * (events.length - passing), receivers * passing);
   }
 
-  #delivered(room: Room, deliveries: number): void {
-    this.#tally.deliveries += deliveries;
+  /** Ephemeral events are on no account that a quota is about. */
+  #delivered(room: Room, deliveries: number, ephemeral: number): void {
+    this.#tally.deliveries += deliveries + ephemeral;
     room.tenant.usage.deliveries += deliveries;
+    room.tenant.usage.ephemeralDeliveries += ephemeral;
     room.tenant.delivered(deliveries);
   }
 
@@ -218,7 +223,7 @@ export class Delivery implements RoomHost {
       const receivers = room[encoding] - (skip.connection.encoding === encoding ? 1 : 0);
       this.#fanout.publishExcept(skip.connection, room.topic(encoding), data, encoding);
       this.#published += this.sent(room, receivers, data);
-      this.#delivered(room, receivers);
+      this.#delivered(room, event.ephemeral ? 0 : receivers, event.ephemeral ? receivers : 0);
     }
     event.placed();
   }

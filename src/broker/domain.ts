@@ -12,6 +12,7 @@ import { Rooms } from './rooms.ts';
 import { SchemaChecks } from './schema/checks.ts';
 import { Stamps } from './sessions/stamps.ts';
 import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
+import { Signals } from './signals.ts';
 import { type Reader, SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 import { NO_TRACING, type Tracing } from './tracing.ts';
@@ -63,6 +64,7 @@ export interface Domain {
   readonly slow: SlowReaders;
   readonly places: Places;
   readonly schemas: SchemaChecks;
+  readonly signals: Signals;
   readonly stamps: Stamps;
   readonly lifecycle: LifecycleHooks;
 }
@@ -104,6 +106,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     slow,
     places: new Places(parts),
     schemas: new SchemaChecks({ limits: limits.schemas, clock, ticks, tally }),
+    signals: new Signals({ ...parts, tracing, limits: limits.ephemeral }),
     stamps,
     lifecycle:
       parts.lifecycle === undefined

@@ -12,6 +12,8 @@ export interface EventFields {
   readonly from: string;
   readonly msgId?: string | undefined;
   readonly key?: string | undefined;
+  /** Of an ephemeral event: how long it holds, in milliseconds. */
+  readonly expireMs?: number | undefined;
   readonly skip?: Skip | undefined;
   readonly traceparent?: string | undefined;
 }
@@ -108,11 +110,15 @@ export class RoomEvent {
 /** `payload` stands last, so that the text up to it is all there is to build per event. */
 function headOf(fields: EventFields): string {
   const place =
-    fields.seq === undefined ? '"ephemeral":true' : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
+    fields.seq === undefined ? ephemeral(fields) : `"seq":${fields.seq},"prev":${fields.prev ?? 0}`;
   const msgId = fields.msgId === undefined ? '' : `"msgId":${quoted(fields.msgId)},`;
   const key = fields.key === undefined ? '' : `"key":${quoted(fields.key)},`;
   const trace = fields.traceparent === undefined ? '' : `"traceparent":"${fields.traceparent}",`;
   return `{"type":"event","room":"${fields.room}",${place},"ts":${fields.ts},"from":${quoted(fields.from)},${msgId}${key}${trace}"payload":`;
+}
+
+function ephemeral({ expireMs }: EventFields): string {
+  return expireMs === undefined ? '"ephemeral":true' : `"ephemeral":true,"expireMs":${expireMs}`;
 }
 
 /** As JSON.stringify, which takes five times as long for the ids that nearly everybody uses. */

@@ -10,9 +10,9 @@ const ASLEEP_MS = 10 * MINUTE_MS;
 const IDLE_MINUTES = 2;
 
 export const COUNTS = [
-  /** Publishes taken, of clients and of backends; repeated ones (`duplicate`) are not counted. */
+  /** Publishes taken, of clients and of backends; repeated ones (`duplicate`) and ephemeral ones are not counted. */
   'messagesIn',
-  /** Events handed to connections, times the connections, replays included. */
+  /** Events handed to connections, times the connections, replays included, ephemeral ones not. */
   'deliveries',
   /** WebSocket messages received, whatever came of them, without what WebSocket and TLS add. */
   'bytesIn',
@@ -24,6 +24,9 @@ export const COUNTS = [
   'durableBytes',
   /** Milliseconds of connections: two for a second are 2000. */
   'connectionMs',
+  /** Ephemeral publishes that went to the bus, and their events handed to connections, times the connections. */
+  'ephemeralIn',
+  'ephemeralDeliveries',
 ] as const;
 export type UsageCount = (typeof COUNTS)[number];
 export type UsageCounts = Readonly<Record<UsageCount, number>>;
@@ -37,6 +40,8 @@ export class Usage {
   payloadBytes = 0;
   durableBytes = 0;
   connectionMs = 0;
+  ephemeralIn = 0;
+  ephemeralDeliveries = 0;
   #connections = 0;
   /** Until when `connectionMs` is counted. */
   #until = 0;
@@ -56,6 +61,10 @@ export class Usage {
     this.messagesIn++;
     this.payloadBytes += bytes;
     if (durable) this.durableBytes += bytes;
+  }
+
+  tookEphemeral(): void {
+    this.ephemeralIn++;
   }
 
   /** The connections that are here were here until now. */
@@ -80,8 +89,7 @@ export class Usage {
   }
 
   counts(): UsageCounts {
-    const { messagesIn, deliveries, bytesIn, bytesOut, payloadBytes, durableBytes, connectionMs } = this;
-    return { messagesIn, deliveries, bytesIn, bytesOut, payloadBytes, durableBytes, connectionMs };
+    return Object.fromEntries(COUNTS.map((count) => [count, this[count]])) as Record<UsageCount, number>;
   }
 
   clear(): void {

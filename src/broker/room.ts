@@ -62,6 +62,8 @@ export class Room implements RoomSink {
   /** Events not published yet, in order; undefined when there are none. */
   pending: RoomEvent[] | undefined;
   pendingBytes = 0;
+  /** How many of them are ephemeral. */
+  passing = 0;
   /** What is pending waits for the room's ceiling. */
   held = false;
   /** Members whose acks wait with it. */

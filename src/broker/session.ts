@@ -5,7 +5,7 @@ import { type Access, allows, compileAccess, type Grant } from './access/access.
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { bytesOf, type Encoded, encodeFrame, joinEncoded } from './encode.ts';
-import { Allowance, overOperations } from './limits/operations.ts';
+import { Allowance, overEphemeral, overOperations } from './limits/operations.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
 import type { Membership, Owner } from './membership.ts';
@@ -187,6 +187,15 @@ export class Session implements Owner, Answerable, TenantMember {
     if (!this.#allowance.refused(limits.operations, now))
       this.end('rate_limited', 'goes on sending in spite of rate_limited');
     return false;
+  }
+
+  /** false: the connection or its tenant publishes too much that is ephemeral; the request is answered. */
+  affordsEphemeral(request: Request): boolean {
+    const { limits, clock } = this.#domain;
+    const wait = limits.rates ? this.#allowance.takeEphemeral(limits.ephemeral, clock.now()) : 0;
+    const refused = wait > 0 ? overEphemeral(limits.ephemeral, wait) : this.tenant.admitEphemeral(clock);
+    if (refused !== undefined) this.refuseLimited(request, refused);
+    return refused === undefined;
   }
 
   /** A frame that broke the protocol: answered, until there were too many. */

@@ -13,6 +13,14 @@ export interface HistoryPolicy {
   readonly ageMs: number;
 }
 
+/** Of ephemeral events with a key: they stand for a state, such as who is typing, of which the newest counts. */
+export interface EphemeralPolicy {
+  /** Delivered of one room, user and key. */
+  readonly perSecond: number;
+  /** An event holds so long; receivers forget it then. */
+  readonly expireMs: number;
+}
+
 /** What the first matching entry of `rooms` in the config says of a room. */
 export interface RoomPolicy {
   readonly match: string;
@@ -31,6 +39,8 @@ export interface RoomPolicy {
   readonly overflow: Overflow;
   /** What payloads have to look like. */
   readonly schema?: PayloadSchema;
+  /** Absent: ephemeral events all go out as they come. */
+  readonly ephemeral?: EphemeralPolicy;
 }
 
 /** How many small frames may become one array. */
@@ -85,6 +95,7 @@ export interface Limits {
   readonly cursors: number;
   /** What each frame costs its connection. */
   readonly operations: OperationLimits;
+  readonly ephemeral: EphemeralLimits;
   readonly fairness: FairnessLimits;
   readonly address: AddressLimits;
   readonly schemas: SchemaLimits;
@@ -102,6 +113,14 @@ export interface OperationLimits extends Rate {
   readonly costRefresh: number;
   readonly costSeen: number;
   readonly costPing: number;
+}
+
+/** Ephemeral publishes: of one connection, and those that wait on the node for the end of their window. */
+export interface EphemeralLimits extends Rate {
+  /** Rooms, users and keys with an open window. */
+  readonly entries: number;
+  /** Payloads that wait. */
+  readonly bytes: number;
 }
 
 /** Turns of tenants while the loop is behind. Costs are bytes of payloads times receivers. */

@@ -34,6 +34,13 @@ export type ClosedBy = CloseReason | 'normal' | 'going_away' | 'abnormal' | 'too
 export const SLOW_OUTCOMES = ['demoted', 'closed', 'dropped'] as const;
 export type SlowOutcome = (typeof SLOW_OUTCOMES)[number];
 
+/**
+ * What became of ephemeral publishes. sent: taken by the bus; refused: not by it; superseded: a newer one of the same
+ * room, user and key came within the window; dropped: their connection was gone at the end of it.
+ */
+export const SIGNAL_OUTCOMES = ['sent', 'refused', 'superseded', 'dropped'] as const;
+export type SignalOutcome = (typeof SIGNAL_OUTCOMES)[number];
+
 /** Upper bounds of the publish-to-deliver histogram, in milliseconds. */
 const DELIVERY_BOUNDS_MS = [0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500];
 /** Catch-ups may take 5 ms of a turn: around that the bounds are narrow. */
@@ -106,6 +113,10 @@ export class Tally {
   /** Handshakes of the banned that wait for their answers, and all that ever did. */
   tarpitHeld = 0;
   tarpitted = 0;
+  /** Rooms, users and keys whose window is open, and the payloads that wait for its end. */
+  signalSlots = 0;
+  signalBytes = 0;
+  readonly signals = new Map<SignalOutcome, number>();
   readonly slow = new Map<SlowOutcome, number>();
   readonly upgrades = new Map<UpgradeOutcome, number>();
   readonly closes = new Map<ClosedBy, number>();
@@ -146,6 +157,10 @@ export class Tally {
 
   gap(reason: string): void {
     bump(this.gaps, reason);
+  }
+
+  signal(outcome: SignalOutcome): void {
+    bump(this.signals, outcome);
   }
 
   slowConsumer(outcome: SlowOutcome): void {

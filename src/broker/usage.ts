@@ -219,8 +219,9 @@ export function isWanted({ tenant, from, to }: UsageQuery, record: UsageRecord):
 
 /** undefined: not a record of ours, or a damaged one. */
 export function readRecord(value: unknown): UsageRecord | undefined {
-  const record = value as UsageRecord | null;
-  if (typeof record !== 'object' || record === null) return undefined;
+  if (typeof value !== 'object' || value === null) return undefined;
+  // One of an earlier version lacks the counts that came later.
+  const record = { ...ZERO, ...value } as UsageRecord;
   const named = [record.node, record.incarnation, record.tenant].every((name) => typeof name === 'string');
   const counted = [record.minute, ...COUNTS.map((count) => record[count])].every(Number.isFinite);
   return named && counted ? record : undefined;

@@ -78,6 +78,7 @@ function roomPolicy(room: Settings['rooms'][number], limits: SchemaLimits): Room
     matches: compilePattern(room.match),
     ...(room.cursor !== undefined && { cursor: room.cursor }),
     ...(room.capacity !== undefined && { capacity: room.capacity }),
+    ...(room.ephemeral !== undefined && { ephemeral: room.ephemeral }),
     ...(room.description !== undefined && { description: room.description }),
     ...(room.schema !== undefined && { schema: roomSchemaOf(room.match, room.schema, limits) }),
     ...(room.batchMs > 0 && { batchMs: room.batchMs }),

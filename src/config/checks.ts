@@ -60,7 +60,10 @@ function checkListeners(settings: Settings): Fault[] {
   }
   return faults;
 }
-type LimitName = Exclude<keyof Settings['limits'], 'operations' | 'fairness' | 'address' | 'schemas'>;
+type LimitName = Exclude<
+  keyof Settings['limits'],
+  'operations' | 'ephemeral' | 'fairness' | 'address' | 'schemas'
+>;
 
 /** What has to be below what, and why. Sizes in bytes. */
 const ORDERED: readonly (readonly [LimitName, LimitName, string])[] = [

@@ -42,12 +42,19 @@ const history = z.strictObject({
   bytes: size(KIB, GIB).prefault('4MiB'),
 });
 
+/** An event has to hold for longer than the next one may take to come. */
+const ephemeral = z.strictObject({
+  perSecond: count(1, 1000).prefault(10),
+  expireMs: duration(2000, HOUR_MS).prefault('5s'),
+});
+
 const room = z.strictObject({
   match: pattern(),
   history: history.optional(),
   overflow: choice(OVERFLOWS).optional(),
   cursor: flag().optional(),
   capacity: count(1, 10_000_000).optional(),
+  ephemeral: ephemeral.optional(),
   description: text('a text of 1 to 256 characters in one line', /^.{1,256}$/u).optional(),
   batchMs: duration(0, 1000).prefault('0ms'),
   schema: roomSchema.optional(),
@@ -65,6 +72,13 @@ const operations = z.strictObject({
   costRefresh: count(0, 1_000_000).prefault(100),
   costSeen: count(0, 1_000_000).prefault(1),
   costPing: count(0, 1_000_000).prefault(1),
+});
+
+const signals = z.strictObject({
+  perSecond: count(1, 1_000_000).prefault(200),
+  burst: count(1, 1_000_000).prefault(400),
+  entries: count(1, 10_000_000).prefault(100_000),
+  bytes: size(KIB, GIB).prefault('16MiB'),
 });
 
 const fairness = z.strictObject({
@@ -116,6 +130,7 @@ const limits = z.strictObject({
   dedupeEntries: count(0, 100_000_000).prefault(1_000_000),
   cursors: count(1, 100_000_000).prefault(200_000),
   operations: operations.prefault({}),
+  ephemeral: signals.prefault({}),
   fairness: fairness.prefault({}),
   address: addresses.prefault({}),
   schemas: schemas.prefault({}),

@@ -43,6 +43,7 @@ const FIELDS = {
   bytesPerDay: size(0, 1024 * 1024 * GIB),
   historyBytes: size(0, GIB),
   deliveriesPerSecond: count(0, MANY),
+  ephemeral: publishRate,
   presence: choice(PRESENCE_MODES),
   rooms: z.array(rule).max(RULES_MAX, `at most ${RULES_MAX} entries`),
   weight: count(1, 1000),
@@ -66,6 +67,7 @@ const byDefault = z.strictObject({
   bytesPerDay: FIELDS.bytesPerDay.prefault(0),
   historyBytes: FIELDS.historyBytes.prefault(0),
   deliveriesPerSecond: FIELDS.deliveriesPerSecond.prefault(0),
+  ephemeral: FIELDS.ephemeral.prefault({ perSecond: 0 }),
   presence: FIELDS.presence.prefault('full'),
   rooms: FIELDS.rooms.prefault([]),
   weight: FIELDS.weight.prefault(1),
@@ -116,7 +118,7 @@ function schemaProblem(schemas: readonly TenantSchemaSetting[], limits: SchemaLi
 }
 
 function buildOverride(
-  { publish, publishBytes, rooms, schemas, ...rest }: Override,
+  { publish, publishBytes, ephemeral, rooms, schemas, ...rest }: Override,
   limits: SchemaLimits,
 ): PolicyOverride {
   const given = Object.entries(rest).filter(([, value]) => value !== undefined);
@@ -124,6 +126,7 @@ function buildOverride(
     ...(Object.fromEntries(given) as PolicyOverride),
     ...(publish !== undefined && { publish: rateOf(publish) }),
     ...(publishBytes !== undefined && { publishBytes: rateOf(publishBytes) }),
+    ...(ephemeral !== undefined && { ephemeral: rateOf(ephemeral) }),
     ...(rooms !== undefined && {
       rooms: rooms.map(({ match, allow = [], deny = [] }) => ({ match, allow, deny })),
     }),

@@ -5,6 +5,7 @@ import {
   type ClosedBy,
   type Histogram,
   SCHEMA_OUTCOMES,
+  SIGNAL_OUTCOMES,
   SLOW_OUTCOMES,
   type Tally,
   type UpgradeOutcome,
@@ -185,13 +186,18 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'Messages that would have been compressed, had the loop not been later than compression.loopLagMs.',
     () => tally.uncompressed,
   );
-  count('published_total', 'Publishes that the bus accepted.', () => tally.published);
+  count('published_total', 'Publishes that the bus accepted, ephemeral ones apart.', () => tally.published);
   count('duplicates_total', 'Publishes answered from the dedupe window.', () => tally.duplicates);
   count(
     'fair_turns_total',
     'Turns of the loop in which tenants took turns, as it was behind.',
     () => tally.fairTurns,
   );
+  instruments.counters('ephemeral_total', 'Ephemeral publishes by what became of them.', 'outcome', () =>
+    overClosedSet(SIGNAL_OUTCOMES, tally.signals),
+  );
+  instruments.gauge('ephemeral_slots', 'Rooms, users and keys with an open window.', () => tally.signalSlots);
+  instruments.gauge('ephemeral_held_bytes', 'Ephemeral payloads that wait.', () => tally.signalBytes);
   count('replayed_total', 'Events sent again to joining or resuming sessions.', () => tally.replayed);
   count('deferred_total', 'Messages that waited for a later turn of the loop.', () => tally.deferred);
   instruments.counters('errors_total', 'Error frames sent, by code.', 'code', () =>

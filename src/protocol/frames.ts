@@ -158,7 +158,9 @@ export interface JoinedFrame {
 
 export interface RoomLimits {
   /** Members on all nodes together. */
-  readonly capacity: number;
+  readonly capacity?: number;
+  /** Of ephemeral events with a key: how many of one user and key go out per second, and how long one holds. */
+  readonly ephemeral?: { readonly perSecond: number; readonly expireMs: number };
 }
 
 export interface CaughtUpFrame {
@@ -207,6 +209,8 @@ export interface EventFrame {
   readonly msgId?: string;
   readonly key?: string;
   readonly ephemeral?: true;
+  /** It means nothing any more so many milliseconds after it came. */
+  readonly expireMs?: number;
   /** The span that the publish went on with, for a receiver's own to follow. */
   readonly traceparent?: string;
 }

@@ -162,9 +162,13 @@ test('a tenant nobody knows any more is forgotten after two empty minutes, one t
 
 // ------------------------------------------------------------------------------------ the node that counts
 
-function received(sockets: readonly SimSocket[]): { bytes: number; events: number } {
-  const events = sockets.flatMap((socket) => socket.received.filter(({ type }) => type === 'event'));
-  return { bytes: sockets.reduce((total, { bytes }) => total + bytes, 0), events: events.length };
+function received(sockets: readonly SimSocket[]): { bytes: number; events: number; ephemeral: number } {
+  const events = sockets.flatMap((socket) => socket.received.filter((frame) => frame.type === 'event'));
+  return {
+    bytes: sockets.reduce((total, { bytes }) => total + bytes, 0),
+    events: events.length,
+    ephemeral: events.filter(({ ephemeral }) => ephemeral).length,
+  };
 }
 
 test('what a node counts is what its clients have sent and received', () => {
@@ -197,16 +201,18 @@ test('what a node counts is what its clients have sent and received', () => {
     const [counts] = node.tenants.ledger.present(node.now);
     const got = received(sockets);
     assert.ok(counts);
-    assert.equal(counts.messagesIn, 10);
-    assert.equal(counts.deliveries, got.events);
+    assert.equal(counts.messagesIn, 9);
+    assert.equal(counts.ephemeralIn, 1);
+    assert.ok(counts.ephemeralDeliveries === got.ephemeral && got.ephemeral > 1);
+    assert.equal(counts.deliveries, got.events - got.ephemeral);
     assert.equal(counts.bytesOut, got.bytes);
     assert.equal(
       counts.bytesIn,
       [...sent.values()].reduce((total, bytes) => total + bytes, 0),
     );
-    const payload = 7 * Buffer.byteLength('"é€😀0"') + 1 + 3 + 1;
+    const payload = 7 * Buffer.byteLength('"é€😀0"') + 1 + 3;
     assert.equal(counts.payloadBytes, payload);
-    assert.equal(counts.durableBytes, payload - 3 - 1, 'without the live room and the ephemeral event');
+    assert.equal(counts.durableBytes, payload - 3, 'without the live room');
   }
 });
 

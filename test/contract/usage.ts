@@ -42,6 +42,8 @@ export function record(counts: Partial<UsageRecord> = {}): UsageRecord {
     bytesOut: 4,
     payloadBytes: 5,
     durableBytes: 6,
+    ephemeralIn: 8,
+    ephemeralDeliveries: 9,
     connectionMs: 7,
     ...counts,
   };

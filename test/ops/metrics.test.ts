@@ -6,7 +6,7 @@ import { REFRESH_OUTCOMES, TOKEN_REFUSALS, WEBHOOK_OUTCOMES } from '../../src/br
 import { REFUSAL_REASONS } from '../../src/broker/limits/reasons.ts';
 import type { BusHealth } from '../../src/broker/ports.ts';
 
-import { SCHEMA_OUTCOMES, SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
+import { SCHEMA_OUTCOMES, SIGNAL_OUTCOMES, SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../../src/protocol/codes.ts';
 import { type Family, parseExposition } from './exposition.ts';
@@ -59,6 +59,8 @@ test('every plain count of the tally is exposed with its value', async () => {
     compressed: 'compressed_total',
     compressedBytes: 'compressed_bytes_total',
     uncompressed: 'uncompressed_total',
+    signalSlots: 'ephemeral_slots',
+    signalBytes: 'ephemeral_held_bytes',
   } as const;
   const numbers = Object.keys(t).filter(
     (key) => typeof t[key as keyof Tally] === 'number' && !key.endsWith('Ms'),
@@ -87,6 +89,7 @@ test('labelled counts are exposed by label, the others of the closed set as 0', 
   t.error('bad_room');
   t.gap('backpressure');
   t.slowConsumer('demoted');
+  t.signal('superseded');
   const value = await scrape(t);
   assert.equal(value('upgrades_total{outcome="accepted"}'), 2);
   assert.equal(value('upgrades_total{outcome="bad_origin"}'), 1);
@@ -98,6 +101,8 @@ test('labelled counts are exposed by label, the others of the closed set as 0', 
   assert.equal(value('gaps_total{reason="backpressure"}'), 1);
   assert.equal(value('slow_consumers_total{reason="demoted"}'), 1);
   assert.equal(value('slow_consumers_total{reason="dropped"}'), 0);
+  assert.equal(value('ephemeral_total{outcome="superseded"}'), 1);
+  assert.equal(value('ephemeral_total{outcome="sent"}'), 0);
 });
 
 test('tokens, key sets and the webhook', async () => {
@@ -202,7 +207,7 @@ const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.
 
 const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
   outcome: new RegExp(
-    `^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|limited|overloaded|draining|timeout|unavailable|aborted|internal|${[...REFRESH_OUTCOMES, ...WEBHOOK_OUTCOMES, ...SCHEMA_OUTCOMES].join('|')})$`,
+    `^(accepted|bad_request|bad_version|bad_subprotocol|bad_origin|unauthorized|token_expired|forbidden|too_many|limited|overloaded|draining|timeout|unavailable|aborted|internal|${[...REFRESH_OUTCOMES, ...WEBHOOK_OUTCOMES, ...SCHEMA_OUTCOMES, ...SIGNAL_OUTCOMES].join('|')})$`,
   ),
   set: ['https://a.example url'],
   reason: [
@@ -232,6 +237,7 @@ test('every label has a closed set of values, whatever the tally was given', asy
   t.close('y' as 'normal');
   t.error('z' as 'internal');
   t.refused('w' as 'unfair');
+  t.signal('v' as 'sent');
   t.schemaCheck('warn', false, 12);
   const all = await families(t);
   let series = 0;

@@ -39,6 +39,7 @@ export const LIMITS: Limits = {
     costSeen: 1,
     costPing: 1,
   },
+  ephemeral: { perSecond: 200, burst: 400, entries: 10_000, bytes: 1_048_576 },
   fairness: { lagMs: 50, turnCost: 4_194_304, quantum: 65_536, queueBytes: 8_388_608 },
   address: { connections: 0, attempts: { perSecond: 0, burst: 0 }, entries: 1000 },
   schemas: { bytes: 65_536, nodes: 250, steps: 20_000, samples: 20, sampleBytes: 256, tenants: 500 },

@@ -21,6 +21,8 @@ const counts = z.object({
   bytesOut: z.number(),
   payloadBytes: z.number(),
   durableBytes: z.number(),
+  ephemeralIn: z.number(),
+  ephemeralDeliveries: z.number(),
   connectionMinutes: z.number(),
 });
 
@@ -87,17 +89,11 @@ function startOfDay(ms: number): number {
   return Math.floor((ms - 1) / STEPS.day) * STEPS.day;
 }
 
-function shown({
-  connectionMs,
-  messagesIn,
-  deliveries,
-  bytesIn,
-  bytesOut,
-  payloadBytes,
-  durableBytes,
-}: UsageCounts) {
-  const connectionMinutes = Math.round(connectionMs / 60) / 1000;
-  return { messagesIn, deliveries, bytesIn, bytesOut, payloadBytes, durableBytes, connectionMinutes };
+function shown(row: UsageCounts) {
+  const { connectionMs, ...counts } = Object.fromEntries(
+    COUNTS.map((count) => [count, row[count]]),
+  ) as UsageCounts;
+  return { ...counts, connectionMinutes: Math.round(connectionMs / 60) / 1000 };
 }
 
 function totalsOf(rows: readonly UsageRow[]) {

@@ -218,6 +218,12 @@ function joined(
     ...(keepsCursor(domain, room.ref) && frame.since === undefined && { unread: replay }),
     ...presence,
     ...(description !== undefined && { description }),
-    ...(room.capacity > 0 && { limits: { capacity: room.capacity } }),
+    ...limitsOf(room),
   };
+}
+
+function limitsOf({ capacity, ref }: Room): Pick<JoinedFrame, 'limits'> {
+  const { ephemeral } = ref.policy;
+  if (capacity === 0 && ephemeral === undefined) return {};
+  return { limits: { ...(capacity > 0 && { capacity }), ...(ephemeral !== undefined && { ephemeral }) } };
 }

@@ -176,6 +176,7 @@ export class Leases {
       publish: rate('publish', whole.publish),
       publishBytes: rate('publishBytes', whole.publishBytes),
       deliveries: rate('deliveries', whole.deliveries),
+      ephemeral: whole.ephemeral,
       bytesPerDay: bytesPerDay === 0 ? 0 : Math.max(advanceOf(bytesPerDay), today),
       moreToday: bytesPerDay > 0 && (lease?.dayTaken ?? 0) < bytesPerDay,
     };

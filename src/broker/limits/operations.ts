@@ -1,7 +1,8 @@
 import type { Inbound } from '../../protocol/inbound.ts';
 import type { Fault } from '../ports.ts';
 import type { OperationLimits } from '../settings.ts';
-import { Bucket } from './bucket.ts';
+import { Bucket, type Rate } from './bucket.ts';
+import type { Refused } from './tenant.ts';
 
 /** By the type of the frame; faults are counted by limits.protocolErrors. */
 export type Costs = Readonly<Record<Inbound['type'], number>>;
@@ -24,10 +25,17 @@ export function costsOf(limits: OperationLimits): Costs {
 export class Allowance {
   readonly #points = new Bucket();
   #refusals: Bucket | undefined;
+  #ephemeral: Bucket | undefined;
 
   /** Milliseconds to wait; 0: taken. */
   take(limits: OperationLimits, cost: number, now: number): number {
     return this.#points.take(limits, cost, now);
+  }
+
+  /** An ephemeral publish. Milliseconds to wait; 0: taken. */
+  takeEphemeral(rate: Rate, now: number): number {
+    this.#ephemeral ??= new Bucket();
+    return this.#ephemeral.take(rate, 1, now);
   }
 
   /** Counts a refusal. false: there were too many, and answering costs more than the client is worth. */
@@ -35,6 +43,18 @@ export class Allowance {
     this.#refusals ??= new Bucket();
     return this.#refusals.take({ perSecond: Math.ceil(refusals / 60), burst: refusals }, 1, now) === 0;
   }
+}
+
+export function overEphemeral({ perSecond, burst }: Rate, retryAfterMs: number): Refused {
+  return {
+    ok: false,
+    by: 'connection_ephemeral',
+    code: 'rate_limited',
+    reason: `a connection may publish ${perSecond} ephemeral events a second (limits.ephemeral)`,
+    limit: perSecond,
+    used: burst,
+    retryAfterMs,
+  };
 }
 
 export function overOperations(

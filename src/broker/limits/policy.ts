@@ -34,6 +34,8 @@ export interface TenantPolicy {
   readonly historyBytes: number;
   /** Events times receivers; as much may come in one burst. */
   readonly deliveriesPerSecond: number;
+  /** Ephemeral publishes, which count against nothing else of the tenant; on each node. */
+  readonly ephemeral: Rate;
   readonly presence: PresenceMode;
   readonly rooms: readonly RoomRule[];
   /** Of payloads, in the place of what the config says of the room; the first match holds. */
@@ -58,6 +60,7 @@ export const UNLIMITED: TenantPolicy = Object.freeze({
   bytesPerDay: 0,
   historyBytes: 0,
   deliveriesPerSecond: 0,
+  ephemeral: { perSecond: 0, burst: 0 },
   presence: 'full',
   rooms: [],
   schemas: [],

@@ -17,6 +17,8 @@ export interface Share {
   readonly publishBytes: Rate;
   readonly bytesPerDay: number;
   readonly deliveries: Rate;
+  /** Not shared: each node gives out all of it. */
+  readonly ephemeral: Rate;
   /** More bytes of today may be had from the other nodes. */
   readonly moreToday: boolean;
 }
@@ -34,7 +36,7 @@ export interface Refused extends Fault {
 }
 
 export function shareOf(policy: TenantPolicy, rates: boolean): Share {
-  const { connections, publish, publishBytes, bytesPerDay, deliveriesPerSecond } = policy;
+  const { connections, publish, publishBytes, bytesPerDay, deliveriesPerSecond, ephemeral } = policy;
   if (!rates)
     return {
       connections,
@@ -42,10 +44,11 @@ export function shareOf(policy: TenantPolicy, rates: boolean): Share {
       publishBytes: NO_RATE,
       bytesPerDay: 0,
       deliveries: NO_RATE,
+      ephemeral: NO_RATE,
       moreToday: false,
     };
   const deliveries = { perSecond: deliveriesPerSecond, burst: deliveriesPerSecond };
-  return { connections, publish, publishBytes, bytesPerDay, deliveries, moreToday: false };
+  return { connections, publish, publishBytes, bytesPerDay, deliveries, ephemeral, moreToday: false };
 }
 
 /** A session, as far as its tenant's limits matter. */
@@ -71,6 +74,7 @@ export class Tenant {
   readonly #publish = new Bucket();
   readonly #publishBytes = new Bucket();
   readonly #deliveries = new Bucket();
+  readonly #ephemeral = new Bucket();
   #demand = { publish: 0, publishBytes: 0, deliveries: 0 };
   /** Something was refused that a larger share might have allowed. */
   short = false;
@@ -113,6 +117,7 @@ export class Tenant {
     this.#publish.resize(before.publish, share.publish, now);
     this.#publishBytes.resize(before.publishBytes, share.publishBytes, now);
     this.#deliveries.resize(before.deliveries, share.deliveries, now);
+    this.#ephemeral.resize(before.ephemeral, share.ephemeral, now);
     this.#policy = policy;
     this.#share = share;
     const { publish, publishBytes, bytesPerDay, deliveries } = share;
@@ -122,6 +127,13 @@ export class Tenant {
   /** undefined: admitted, and charged to every limit. A refused publish is charged to none. */
   admitPublish(payload: string, clock: Clock): Refused | undefined {
     return this.#metered ? this.#admitMetered(Buffer.byteLength(payload), clock.now()) : undefined;
+  }
+
+  /** As `admitPublish`, for one that none of the other limits is about. */
+  admitEphemeral(clock: Clock): Refused | undefined {
+    const { ephemeral } = this.#share;
+    const wait = ephemeral.perSecond === 0 ? 0 : this.#ephemeral.take(ephemeral, 1, clock.now());
+    return wait > 0 ? overRate('tenant_ephemeral', 'ephemeral publishes', ephemeral, wait) : undefined;
   }
 
   /** Charged when handed over, since only then the receivers are known: the next publishes wait for it. */
@@ -150,11 +162,12 @@ export class Tenant {
   /** Nothing would be lost if this object were made anew. */
   idle(now: number): boolean {
     if (this.#connections + this.rooms > 0) return false;
-    const { publish, publishBytes, bytesPerDay, deliveries } = this.#share;
+    const { publish, publishBytes, bytesPerDay, deliveries, ephemeral } = this.#share;
     return (
       this.#publish.idle(publish, now) &&
       this.#publishBytes.idle(publishBytes, now) &&
       this.#deliveries.idle(deliveries, now) &&
+      this.#ephemeral.idle(ephemeral, now) &&
       (bytesPerDay === 0 || this.#bytesOf(now) === 0)
     );
   }

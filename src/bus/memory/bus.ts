@@ -16,6 +16,7 @@ import type {
   Settle,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
+import { expiryOf } from '../../broker/signals.ts';
 import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
 import { DedupeWindow, publishIdentity } from '../dedupe.ts';
 import type { Page } from '../tail.ts';
@@ -292,7 +293,20 @@ function eventOf(
   const { room, payload, from, msgId, key, traceparent } = publication;
   // Kept with an event that nobody here gets, `skip` would only hold a closed connection in memory.
   const skip = heard ? publication.skip : undefined;
-  return new RoomEvent({ room: room.name, payload, seq, prev, ts, from, msgId, key, skip, traceparent });
+  const expireMs = publication.ephemeral ? expiryOf(room, key) : undefined;
+  return new RoomEvent({
+    room: room.name,
+    payload,
+    seq,
+    prev,
+    ts,
+    from,
+    msgId,
+    key,
+    expireMs,
+    skip,
+    traceparent,
+  });
 }
 
 /** The event first; a sink that throws does not take the publisher's answer with it. */

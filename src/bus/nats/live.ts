@@ -14,6 +14,7 @@ import type {
   RoomSink,
   Settle,
 } from '../../broker/ports.ts';
+import { expiryOf } from '../../broker/signals.ts';
 import type { Env } from './env.ts';
 import { guarded } from './guard.ts';
 import { decodeMeta, encodeMeta, headerText, payloadText } from './headers.ts';
@@ -193,7 +194,11 @@ export class LiveRooms {
   #hand(room: LiveRoom, fields: ConstructorParameters<typeof RoomEvent>[0]): void {
     const prev = room.last;
     room.last = fields.seq ?? room.last;
-    room.sink?.event(new RoomEvent(fields.seq === undefined ? fields : { ...fields, prev }));
+    const place =
+      fields.seq === undefined
+        ? { ...fields, expireMs: expiryOf(room.ref, fields.key) }
+        : { ...fields, prev };
+    room.sink?.event(new RoomEvent(place));
   }
 
   #flushed(): Promise<void> {

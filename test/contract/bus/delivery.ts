@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Accepted, Skip } from '../../../src/broker/ports.ts';
 import { readMsgpack } from '../../../src/protocol/msgpack.ts';
-import { roomRef } from '../../support/rooms.ts';
+import { durable, LIVE, roomRef } from '../../support/rooms.ts';
 import { accepted, assertChain, fill, history, opened, publish, quiet, replay, seqsOf } from './probe.ts';
 import type { Promised } from './subject.ts';
 
@@ -188,6 +188,21 @@ function ephemeral(promised: Promised): void {
       assert.deepEqual(seqsOf(missed), [before, after?.seq]);
     },
   );
+
+  for (const policy of [durable(), LIVE])
+    promised(
+      `in a ${policy.history ? 'durable' : 'live'} room that says so, an ephemeral event with a key says how long it holds`,
+      async ({ bus }) => {
+        const room = roomRef('a', { ...policy, ephemeral: { perSecond: 10, expireMs: 7000 } });
+        const probe = await opened(bus, room);
+        await publish(bus, room, 1, { ephemeral: true, key: 'k' });
+        await publish(bus, room, 2, { ephemeral: true });
+        await accepted(bus, room, 3, { key: 'k' });
+        await probe.count(3);
+        const told = probe.events.map(({ json }) => (JSON.parse(json) as { expireMs?: number }).expireMs);
+        assert.deepEqual(told, [7000, undefined, undefined]);
+      },
+    );
 
   promised('an ephemeral event in a room that nobody is in is accepted and gone', async ({ bus }) => {
     const room = roomRef('a');

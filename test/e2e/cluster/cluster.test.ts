@@ -25,7 +25,14 @@ describe('two brokers', () => {
 
   before(async () => {
     nats = await NatsCluster.start(3);
-    const config = { nats: { url: nats.urls, shards: 2, streamBytes: '64MiB' } };
+    const config = {
+      nats: { url: nats.urls, shards: 2, streamBytes: '64MiB' },
+      rooms: [
+        { match: 'typing:live', ephemeral: {} },
+        { match: 'typing:*', history: {}, ephemeral: {} },
+        { match: '**', history: {} },
+      ],
+    };
     [a, b] = (await startPods({ count: 2, natsUrls: nats.urls, config })) as [Pod, Pod];
   });
 
@@ -84,6 +91,29 @@ describe('two brokers', () => {
       ['ann', 'bob', 'ann', 'bob', 'ann', 'bob'],
     );
   });
+
+  test('C3.9.4.1 signals are thinned out before the bus: the other broker gets as few, and for how long they hold', async () => {
+    const [ann, bob] = [await client('ann', a), await client('bob', b)];
+    for (const name of ['typing:live', 'typing:kept']) {
+      const atB = heard(await joinedTo(bob, name));
+      const options = { ephemeral: true, key: 'typing' };
+      await Promise.all(Array.from({ length: 10 }, (_, n) => ann.publish(name, n, options)));
+      await until(() => atB.length === 2, 'two of ten');
+      assert.deepEqual(
+        atB.map(({ payload, expireMs }) => [payload, expireMs]),
+        [
+          [0, 5000],
+          [9, 5000],
+        ],
+      );
+    }
+  });
+
+  async function joinedTo(who: Client, name: string): Promise<Room> {
+    const room = who.join(name);
+    await room.whenJoined();
+    return room;
+  }
 
   test('many publishers on both at once: one order for everybody', async () => {
     const all = await Promise.all(

@@ -35,6 +35,7 @@ export interface Frame {
   readonly msgId: string;
   readonly key: string;
   readonly ephemeral: boolean;
+  readonly expireMs: number;
   readonly duplicate: boolean;
   readonly durable: boolean;
   readonly recovered: string;

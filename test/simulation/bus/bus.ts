@@ -13,6 +13,7 @@ import type {
   RoomSink,
   Settle,
 } from '../../../src/broker/ports.ts';
+import { expiryOf } from '../../../src/broker/signals.ts';
 import type { Page } from '../../../src/bus/tail.ts';
 import type { Rng } from '../../support/rng.ts';
 import type { Mailbox } from '../mailbox.ts';
@@ -317,7 +318,9 @@ export class SimBus implements Bus {
   }
 
   #passToFeed({ room, payload, from, msgId, key, skip }: Publication): void {
-    this.#feeds.get(room.key)?.pass({ payload, from, msgId, key, skip, ts: this.#cluster.clock.now() });
+    const expireMs = expiryOf(room, key);
+    const ts = this.#cluster.clock.now();
+    this.#feeds.get(room.key)?.pass({ payload, from, msgId, key, expireMs, skip, ts });
   }
 
   #answer<T>(late: boolean, now: () => T | Fault, done: (result: T | Fault) => void): void {

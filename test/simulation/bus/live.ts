@@ -8,6 +8,7 @@ import type {
   RoomRef,
   RoomSink,
 } from '../../../src/broker/ports.ts';
+import { expiryOf } from '../../../src/broker/signals.ts';
 import type { Truth } from '../truth.ts';
 
 /** Live rooms of one simulated node: it counts for itself, and every event it hands out has its own place. */
@@ -39,7 +40,8 @@ export class SimLive {
     const { epoch } = this;
     const seq = ephemeral ? undefined : ++this.#seq;
     const open = this.#rooms.get(room.key);
-    const fields = { room: room.name, payload, ts: this.#clock.now(), from, msgId, key };
+    const expireMs = ephemeral ? expiryOf(room, key) : undefined;
+    const fields = { room: room.name, payload, ts: this.#clock.now(), from, msgId, key, expireMs };
     if (open !== undefined) {
       const prev = open.last;
       if (seq !== undefined) {
