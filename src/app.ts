@@ -21,8 +21,9 @@ import type { Hub } from './broker/hub.ts';
 import type { Bus } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
 import type { WebHandler } from './broker/web.ts';
+import type { HubLine } from './bus/local/line.ts';
 import type { Config } from './config.ts';
-import { type Admin, createAdmin } from './ops/admin.ts';
+import { type Admin, type AdminOptions, createAdmin } from './ops/admin.ts';
 import { redacted } from './ops/diagnostics.ts';
 import { judge, type Phase, type Readiness } from './ops/health.ts';
 import { TenantLevels } from './ops/levels.ts';
@@ -45,10 +46,27 @@ export interface App {
 }
 
 /** Builds every part of a node and joins them; nothing runs before `listen`. */
-export async function createApp(config: Config, log: Logger, development?: DevelopmentWeb): Promise<App> {
+export async function createApp(
+  config: Config,
+  log: Logger,
+  development?: DevelopmentWeb,
+  seat?: Seat,
+): Promise<App> {
   const serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
   const traces = await createTracing(config, serverId, log);
-  return new Node({ config, log, serverId, traces, development });
+  return new Node({ config, log, serverId, traces, development, seat });
+}
+
+export interface NodeAdminOptions extends AdminOptions {
+  readonly readiness: () => Readiness;
+  readonly metrics: Metrics;
+}
+
+/** Where this process is a worker: what its supervisor does in its place, and gives to it. */
+export interface Seat {
+  readonly admin: (options: NodeAdminOptions) => Admin;
+  /** The hub; undefined: there is NATS. */
+  readonly line: HubLine | undefined;
 }
 
 interface NodeParts {
@@ -57,6 +75,7 @@ interface NodeParts {
   readonly serverId: string;
   readonly traces: TracesOfNode | undefined;
   readonly development: DevelopmentWeb | undefined;
+  readonly seat: Seat | undefined;
 }
 
 class Node implements App {
@@ -84,14 +103,15 @@ class Node implements App {
   #phase: Phase = 'starting';
   #ticking: NodeJS.Timeout | undefined;
 
-  constructor({ config, log, serverId, traces, development }: NodeParts) {
+  constructor({ config, log, serverId, traces, development, seat }: NodeParts) {
     this.#config = config;
     this.#log = log;
     this.#traces = traces;
     this.#levels = new TenantLevels(log);
     const tally = this.#tally;
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
-    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, () => this.#status());
+    const status = () => this.#status();
+    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status, seat?.line);
     const api: WebHandler = (request) => this.#api.server(request);
     const web = webHandler({ page: config.page.enabled, development, api });
     this.#verifier = verifier;
@@ -102,11 +122,11 @@ class Node implements App {
     const guarded = exclusions.guard(verifier);
     this.#certificates =
       config.tls && new Certificates(config.tls, log, () => this.#transport.renewCertificates());
-    this.#transport = createTransport(config, log, tally, verifier, exclusions, web);
+    this.#transport = createTransport(config, log, tally, verifier, exclusions, web, seat !== undefined);
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     this.#tickets = createTicketSecrets(config, cluster, log);
-    this.#record = createRecord(config, log, bus, cluster);
+    this.#record = createRecord(config, log, bus, cluster, seat?.line);
     this.#hub = createHub(config, {
       serverId,
       record: this.#record,
@@ -130,11 +150,11 @@ class Node implements App {
     const lifecycle = this.#record.figures;
     const sources = { bus, cluster, usage: book, api: this.#api, tls: this.#certificates, lifecycle };
     this.#metrics = createMetrics({ ...sources, tally, version, traces: traces?.counts });
-    this.#admin = this.#createAdmin();
+    this.#admin = this.#createAdmin(seat?.admin ?? createAdmin);
   }
 
-  #createAdmin(): Admin {
-    return createAdmin({
+  #createAdmin(create: (options: NodeAdminOptions) => Admin): Admin {
+    return create({
       ...this.#config.admin.listen,
       readiness: () => this.#readiness(),
       metrics: this.#metrics,

@@ -1,6 +1,7 @@
 /** The process: flags, signals, exit codes. stdout carries JSON log lines only; what is for people goes to stderr. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -13,6 +14,8 @@ import { type Config, loadConfig, VERSION } from './config.ts';
 import { createLog } from './ops/log.ts';
 import { checkNative } from './ops/native.ts';
 import { maxDescriptors } from './ops/process.ts';
+import type { Begin, ToWorker } from './supervisor/messages.ts';
+import type { Channel } from './supervisor/seat.ts';
 
 /** sysexits.h */
 export const EXIT = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
@@ -58,31 +61,111 @@ export async function serve(args: readonly string[]): Promise<void> {
   if (flags.help) return void process.stdout.write(SERVE_HELP);
   if (flags.version) return void process.stdout.write(`${VERSION}\n`);
   if (flags.checkConfig) return checkConfig(flags.config);
+  const channel = flags.worker === undefined ? undefined : channelOf();
+  if (flags.worker !== undefined && channel === undefined)
+    return refuseUsage('--worker is for the supervisor (workers in the settings)', SERVE_HELP);
   const loaded = await configure(flags.config);
-  if (loaded !== undefined) await run(loaded);
-}
-
-async function run({ config, warnings }: Loaded): Promise<void> {
-  const log = createLog(config.log.level);
-  failOnBugs(log);
-  for (const warning of warnings) log.warn({}, warning);
-  for (const { says, fix } of startWarnings(config, await maxDescriptors()))
-    log.warn({ fix, see: 'docs/operations/kernel.md' }, says);
-  const native = checkNative(process);
-  if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
+  if (loaded === undefined) return;
+  const { config } = loaded;
+  const begin = await channel?.begin;
+  const log = await begun(loaded, begin?.number);
   try {
-    const development = config.development ? developmentKey(randomBytes(32), Date.now) : undefined;
-    // Here, so that `carillon token` and --check-config need not load the server.
-    const { createApp } = await import('./app.ts');
-    const app = await createApp(withKey(config, development), log, development);
-    stopOnSignals(app, config, log);
-    const addresses = await app.listen();
-    // Whoever started the broker waits for this line, whatever the level.
-    log.child({}, { level: 'info' }).info(addresses, 'listening');
-    if (development) await welcome(addresses.listen, development, config, log);
+    // What each imports only there: `carillon token` and --check-config need not load the server.
+    if (channel !== undefined && begin !== undefined) await work(config, channel, begin, log);
+    else if (workersOf(config) > 1) await supervise(config, args, log);
+    else await run(config, log);
   } catch (error) {
     fail(log, error, 'the broker could not start');
   }
+}
+
+function workersOf({ workers }: Config): number {
+  return workers === 'auto' ? availableParallelism() : workers;
+}
+
+/** The log, with what is to be said first; a worker leaves that to its supervisor. */
+async function begun({ config, warnings }: Loaded, worker: number | undefined): Promise<Logger> {
+  const log = createLog(config.log.level);
+  failOnBugs(log);
+  const native = checkNative(process);
+  if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
+  if (worker !== undefined) return log.child({ worker });
+  for (const warning of warnings) log.warn({}, warning);
+  for (const { says, fix } of startWarnings(config, await maxDescriptors()))
+    log.warn({ fix, see: 'docs/operations/kernel.md' }, says);
+  return log;
+}
+
+async function run(config: Config, log: Logger): Promise<void> {
+  const development = config.development ? developmentKey(randomBytes(32), Date.now) : undefined;
+  const { createApp } = await import('./app.ts');
+  const app = await createApp(withKey(config, development), log, development);
+  stopOnSignals(config, log, (fast) => ended(app, fast));
+  await listening(await app.listen(), development, config, log);
+}
+
+async function supervise(config: Config, args: readonly string[], log: Logger): Promise<void> {
+  const secret = config.development ? randomBytes(32) : undefined;
+  const { Supervisor } = await import('./supervisor/supervisor.ts');
+  const program = { file: fileURLToPath(import.meta.url), args, out: process.stdout };
+  const workers = workersOf(config);
+  const supervisor = new Supervisor({ config, workers, development: secret, program, log });
+  process.on('exit', () => supervisor.kill());
+  stopOnSignals(config, log, async (fast) => {
+    if (!(await supervisor.stop(fast))) throw new Error('a worker has not ended as it was asked to');
+  });
+  const development = secret && developmentKey(secret, Date.now);
+  await listening(await supervisor.start(), development, config, log);
+}
+
+/** A process that a supervisor has started: its clients are its own, all else is told by the supervisor. */
+async function work(config: Config, channel: SupervisorChannel, begin: Begin, log: Logger): Promise<void> {
+  const development = begin.development && developmentKey(begin.development, Date.now);
+  const { createSeat, seated } = await import('./supervisor/seat.ts');
+  const { createApp } = await import('./app.ts');
+  const own = withKey(seated(config, begin), development);
+  const seat = createSeat(own, channel, log);
+  const app = await createApp(own, log, development, seat);
+  const stop = stopOnce(own, log, (fast) => ended(app, fast));
+  // A terminal and systemd signal the whole group, the supervisor among them: what comes first begins, the rest is it again.
+  process.on('SIGTERM', (signal) => stop(signal));
+  process.on('SIGINT', (signal) => stop(signal));
+  channel.on((message) => {
+    if (message.type === 'stop') stop(message.fast ? 'SIGINT' : 'SIGTERM');
+  });
+  const orphaned = (what: string) => {
+    log.error({}, what);
+    stop('SIGINT', EXIT.failed);
+  };
+  process.on('disconnect', () => orphaned('the supervisor is gone'));
+  seat.line?.whenLost(() => orphaned('the hub of the workers is gone'));
+  const { listen } = await app.listen();
+  channel.send({ type: 'listening', listen });
+}
+
+type SupervisorChannel = Channel & { readonly begin: Promise<Begin> };
+
+/** undefined: nobody has started this process by a channel. */
+function channelOf(): SupervisorChannel | undefined {
+  if (process.send === undefined) return undefined;
+  const on = (heard: (message: ToWorker) => void) => void process.on('message', heard);
+  return {
+    // Where the supervisor is gone, `disconnect` says so.
+    send: (message) => void (process.connected && process.send?.(message)),
+    on,
+    begin: new Promise((resolve) => on((message) => message.type === 'begin' && resolve(message))),
+  };
+}
+
+async function listening(
+  addresses: { readonly listen: string; readonly admin: string },
+  development: DevelopmentKey | undefined,
+  config: Config,
+  log: Logger,
+): Promise<void> {
+  // Whoever started the broker waits for this line, whatever the level.
+  log.child({}, { level: 'info' }).info(addresses, 'listening');
+  if (development) await welcome(addresses.listen, development, config, log);
 }
 
 function withKey(config: Config, development: DevelopmentKey | undefined): Config {
@@ -112,14 +195,10 @@ function fail(log: Logger, error: unknown, message: string): never {
 }
 
 /** SIGTERM takes the time that clients need, SIGINT is a person waiting; a second one means now. */
-function stopOnSignals(app: App, config: Config, log: Logger): void {
-  let stopping = false;
+function stopOnSignals(config: Config, log: Logger, end: (fast: boolean) => Promise<void>): void {
+  const stop = stopOnce(config, log, end);
   const onSignal = (signal: NodeJS.Signals) => {
-    if (!stopping) {
-      stopping = true;
-      stop(app, config, log, signal).catch((error: unknown) => fail(log, error, 'the shutdown failed'));
-      return;
-    }
+    if (stop(signal)) return;
     log.warn({ signal }, 'second signal: ended at once');
     process.exit(EXIT.failed);
   };
@@ -127,14 +206,31 @@ function stopOnSignals(app: App, config: Config, log: Logger): void {
   process.on('SIGINT', onSignal);
 }
 
-async function stop(app: App, config: Config, log: Logger, signal: NodeJS.Signals): Promise<void> {
-  log.info({ signal }, 'stopping');
-  const late = () => fail(log, new Error('the deadline of the shutdown has passed'), 'the shutdown hangs');
-  setTimeout(late, config.drain.deadlineMs + SHUTDOWN_SLACK_MS).unref();
-  await app.drain({ fast: signal === 'SIGINT', reason: 'shutdown' });
+/** false: it stops already. `code`: how the process ends when all went well. */
+type Stop = (signal: NodeJS.Signals, code?: number) => boolean;
+
+function stopOnce({ drain }: Config, log: Logger, end: (fast: boolean) => Promise<void>): Stop {
+  let stopping = false;
+  return (signal, code = EXIT.ok) => {
+    if (stopping) return false;
+    stopping = true;
+    log.info({ signal }, 'stopping');
+    const late = () => fail(log, new Error('the deadline of the shutdown has passed'), 'the shutdown hangs');
+    setTimeout(late, drain.deadlineMs + SHUTDOWN_SLACK_MS).unref();
+    end(signal === 'SIGINT').then(
+      () => {
+        log.info({}, 'stopped');
+        process.exit(code);
+      },
+      (error: unknown) => fail(log, error, 'the shutdown failed'),
+    );
+    return true;
+  };
+}
+
+async function ended(app: App, fast: boolean): Promise<void> {
+  await app.drain({ fast, reason: 'shutdown' });
   await app.close();
-  log.info({}, 'stopped');
-  process.exit(EXIT.ok);
 }
 
 /** cli.ts imports this file as well and must not start a broker by that. `node dist/main` names it without its `.js`. */

@@ -18,9 +18,11 @@ export function createTransport(
   verifier: TokenVerifier,
   exclusions: Exclusions,
   web: WebHandler,
+  shared: boolean,
 ): Transport {
   return new Transport({
     ...config.listen,
+    shared,
     tls: config.tls,
     policy: {
       origins: config.origins,

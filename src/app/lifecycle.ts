@@ -4,6 +4,8 @@ import type { LifecycleEvent, LifecycleSink } from '../broker/lifecycle/event.ts
 import type { LifecycleParts } from '../broker/lifecycle/lifecycle.ts';
 import type { Bus } from '../broker/ports.ts';
 import { LifecycleWebhook } from '../bus/hooks/webhook.ts';
+import type { HubLine } from '../bus/local/line.ts';
+import { LocalRecord } from '../bus/local/record.ts';
 import { FileLifecycle } from '../bus/memory/lifecycle.ts';
 import { NatsBus } from '../bus/nats/bus.ts';
 import { NatsLifecycle } from '../bus/nats/lifecycle/log.ts';
@@ -12,7 +14,7 @@ import type { LifecycleFigures } from '../ops/lifecycle.ts';
 import { clock } from './time.ts';
 
 /** Where the record of sessions is kept: a stream, a file, or nowhere but at the webhook. */
-type Kept = NatsLifecycle | FileLifecycle | undefined;
+type Kept = NatsLifecycle | FileLifecycle | LocalRecord | undefined;
 
 export interface RecordOfSessions {
   /** For the hub; undefined: none is kept. */
@@ -24,11 +26,17 @@ export interface RecordOfSessions {
   figures(): LifecycleFigures | undefined;
 }
 
-export function createRecord(config: Config, log: Logger, bus: Bus, cluster: Cluster): RecordOfSessions {
+export function createRecord(
+  config: Config,
+  log: Logger,
+  bus: Bus,
+  cluster: Cluster,
+  line: HubLine | undefined,
+): RecordOfSessions {
   const { lifecycle } = config;
   if (!lifecycle.enabled)
     return { parts: undefined, start: async () => {}, close: async () => {}, figures: () => undefined };
-  const kept = createKept(config, log, bus, cluster);
+  const kept = createKept(config, log, bus, cluster, line);
   const webhook =
     lifecycle.webhook &&
     new LifecycleWebhook({
@@ -70,7 +78,13 @@ export function createRecord(config: Config, log: Logger, bus: Bus, cluster: Clu
   };
 }
 
-function createKept(config: Config, log: Logger, bus: Bus, cluster: Cluster): Kept {
+function createKept(
+  config: Config,
+  log: Logger,
+  bus: Bus,
+  cluster: Cluster,
+  line: HubLine | undefined,
+): Kept {
   const { lifecycle, nats, state } = config;
   if (nats !== undefined && bus instanceof NatsBus)
     return new NatsLifecycle({
@@ -82,7 +96,8 @@ function createKept(config: Config, log: Logger, bus: Bus, cluster: Cluster): Ke
       clock,
       log,
     });
-  return state.dir === undefined
-    ? undefined
-    : new FileLifecycle({ dir: state.dir, settings: lifecycle, log });
+  if (state.dir === undefined) return undefined;
+  return line === undefined
+    ? new FileLifecycle({ dir: state.dir, settings: lifecycle, log })
+    : new LocalRecord(line);
 }

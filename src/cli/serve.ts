@@ -6,6 +6,8 @@ export interface ServeFlags {
   readonly checkConfig: boolean;
   readonly version: boolean;
   readonly help: boolean;
+  /** Its number, where the supervisor has started this process; not for people. */
+  readonly worker?: string;
 }
 
 export type Usage<T> =
@@ -37,12 +39,14 @@ export function serveFlags(args: readonly string[]): Usage<ServeFlags> {
         'check-config': { type: 'boolean', default: false },
         version: { type: 'boolean', short: 'v', default: false },
         help: { type: 'boolean', short: 'h', default: false },
+        worker: { type: 'string' },
       },
     }),
   );
   if (!read.ok) return read;
-  const { config, version, help, 'check-config': checkConfig } = read.flags.values;
-  return { ok: true, flags: { checkConfig, version, help, ...(config === undefined ? {} : { config }) } };
+  const { config, worker, version, help, 'check-config': checkConfig } = read.flags.values;
+  const given = { ...(config !== undefined && { config }), ...(worker !== undefined && { worker }) };
+  return { ok: true, flags: { checkConfig, version, help, ...given } };
 }
 
 /** parseArgs throws for what it does not know; its texts are fit to be shown. */

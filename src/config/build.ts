@@ -26,6 +26,8 @@ export function buildConfig(settings: Settings, { auth, token, tls }: Secrets, a
     development,
     listen,
     tls,
+    workers: settings.workers,
+    supervisor: settings.supervisor,
     admin: defined({ listen: settings.admin.listen, token }),
     auth,
     origins: settings.origins?.map(plainOrigin),

@@ -28,6 +28,7 @@ export interface Secrets {
 export function checkSettings(settings: Settings, auth: AuthConfig, machine: Machine): Fault[] {
   return [
     ...checkListeners(settings),
+    ...checkWorkers(settings),
     ...checkSecrets(settings, auth),
     ...checkSizes(settings),
     ...checkCompression(settings),
@@ -60,6 +61,28 @@ function checkListeners(settings: Settings): Fault[] {
   }
   return faults;
 }
+/** With what is added for each worker it has to be a name of a node still. */
+const SERVER_ID_MAX = 60;
+
+function checkWorkers({ workers, supervisor, node }: Settings): Fault[] {
+  const faults: Fault[] = [];
+  if (supervisor.restartMinMs > supervisor.restartMaxMs) {
+    faults.push({
+      path: ['supervisor', 'restartMinMs'],
+      value: String(supervisor.restartMinMs),
+      expected: 'at most supervisor.restartMaxMs',
+    });
+  }
+  if (workers !== 1 && (node.serverId?.length ?? 0) > SERVER_ID_MAX) {
+    faults.push({
+      path: ['node', 'serverId'],
+      value: JSON.stringify(node.serverId),
+      expected: `at most ${SERVER_ID_MAX} characters: with several workers each adds its number`,
+    });
+  }
+  return faults;
+}
+
 type LimitName = Exclude<
   keyof Settings['limits'],
   'operations' | 'ephemeral' | 'fairness' | 'address' | 'schemas'

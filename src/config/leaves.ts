@@ -73,6 +73,14 @@ export function share() {
   });
 }
 
+/** Processes; auto: as many as there are cores. */
+export function workers() {
+  const range = { min: 1, max: 64 };
+  return leaf<number | 'auto'>('a whole number from 1 to 64, or auto', (value) =>
+    value === 'auto' ? 'auto' : within(parseCount(value), range),
+  );
+}
+
 export function address() {
   const expected = 'host:port, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes any free one';
   return leaf<Address>(expected, parseAddress);

@@ -20,6 +20,7 @@ import {
   size,
   text,
   VISIBLE,
+  workers,
 } from './leaves.ts';
 import { lifecycleSchema } from './lifecycle.ts';
 import { natsSchema } from './nats.ts';
@@ -172,6 +173,16 @@ const DEFAULT_ROOMS = [
 export const settingsSchema = z.strictObject({
   listen: address().prefault('127.0.0.1:8080'),
   tls: tlsSchema.optional(),
+  workers: workers().prefault(1),
+  supervisor: z
+    .strictObject({
+      restartMinMs: duration(10, 60_000).prefault('500ms'),
+      restartMaxMs: duration(100, HOUR_MS).prefault('30s'),
+      healthyMs: duration(100, HOUR_MS).prefault('60s'),
+      stuckMs: duration(3000, HOUR_MS).prefault('30s'),
+      queueBytes: size(MIB, GIB).prefault('64MiB'),
+    })
+    .prefault({}),
   admin: z
     .strictObject({
       listen: address().prefault('127.0.0.1:9090'),

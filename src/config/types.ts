@@ -27,12 +27,28 @@ export interface AuthConfig extends VerifierOptions {
   readonly allowQueryToken: boolean;
 }
 
+/** What is done about workers that end. */
+export interface SupervisorSettings {
+  /** The pauses before a worker is started again double from the one to the other. */
+  readonly restartMinMs: number;
+  readonly restartMaxMs: number;
+  /** After so long the next pause is the shortest again. */
+  readonly healthyMs: number;
+  /** A worker that has not answered for so long is ended. */
+  readonly stuckMs: number;
+  /** What may wait between a worker and the hub, each way. */
+  readonly queueBytes: number;
+}
+
 export interface Config {
   /** No key configured and a loopback listener: the process makes a key and prints a token. */
   readonly development: boolean;
   readonly listen: Address;
   /** Absent: the public listener speaks plain HTTP. */
   readonly tls?: TlsConfig;
+  /** Broker processes on one port; 1: this one, without a supervisor. */
+  readonly workers: number | 'auto';
+  readonly supervisor: SupervisorSettings;
   readonly admin: { readonly listen: Address; readonly token?: string };
   readonly auth: AuthConfig;
   /** Absent: any Origin. Each is `scheme://host[:port]`, the host may start with `*.`; or `null`. */

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Log } from '../broker/ports.ts';
 import type { WebAnswer, WebHandler, WebRequest } from '../broker/web.ts';
-import type { Readiness } from './health.ts';
+import type { Verdict } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Probes and scrapes are small and quick: what needs more than this is not one of them. */
@@ -28,7 +28,7 @@ export interface AdminOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  readonly readiness: () => Readiness;
+  readonly readiness: () => Verdict;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
   readonly log: Log;
   /** Beside /livez, /readyz, /startupz and /metrics. */

@@ -8,11 +8,13 @@ export function describeCluster(instruments: Instruments, cluster: Pick<Cluster,
     'cluster_nodes',
     'Nodes that this one takes to be alive, itself included.',
     figure(({ nodes }) => nodes),
+    'max',
   );
   instruments.gauge(
     'cluster_connected',
     '1: the other nodes can be reached; 0: not.',
     figure(({ connected }) => (connected ? 1 : 0)),
+    'min',
   );
   instruments.counters(
     'cluster_tells_total',
@@ -43,22 +45,26 @@ function describeStores(instruments: Instruments, cluster: Pick<Cluster, 'figure
     'Entries that this node has of a store.',
     'store',
     each(({ entries }) => entries),
+    'max',
   );
   instruments.gauges(
     'store_bytes',
     'Bytes of keys and values of a store.',
     'store',
     each(({ bytes }) => bytes),
+    'max',
   );
   instruments.gauges(
     'store_revision',
     'The last change of a store that this node has.',
     'store',
     each(({ revision }) => revision),
+    'max',
   );
   instruments.gauge(
     'store_age_seconds',
     'Since this node last knew that it misses nothing of the stores. NaN: never, or each node has its own.',
     () => cluster.figures().storesAgeMs / 1000,
+    'max',
   );
 }

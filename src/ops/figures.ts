@@ -1,12 +1,15 @@
 /** What the figures of the buses mean (broker/ports.ts, BusHealth): their help text, and whether they only grow. */
 
+import type { Merged } from './instruments.ts';
+
 interface Figure {
   readonly help: string;
   readonly grows: boolean;
+  readonly merged: Merged;
 }
 
-const gauge = (help: string): Figure => ({ help, grows: false });
-const counter = (help: string): Figure => ({ help, grows: true });
+const gauge = (help: string, merged: Merged = 'sum'): Figure => ({ help, grows: false, merged });
+const counter = (help: string): Figure => ({ help, grows: true, merged: 'sum' });
 
 const FIGURES: ReadonlyMap<string, Figure> = new Map(
   Object.entries({
@@ -17,8 +20,8 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
     history_evicted: counter('Events dropped early, because limits.historyTotalBytes was reached.'),
     dedupe_entries: gauge('Message ids remembered.'),
     dedupe_evicted: counter('Message ids forgotten early, because limits.dedupeEntries was reached.'),
-    connected: gauge('1: connected to NATS; 0: not.'),
-    replay_connected: gauge('1: the connection for history is up; 0: not.'),
+    connected: gauge('1: connected to NATS, or to the hub of the workers; 0: not.', 'min'),
+    replay_connected: gauge('1: the connection for history is up; 0: not.', 'min'),
     reconnects: counter('Times that the connection to NATS came back.'),
     live_rooms: gauge('Live rooms that this node follows.'),
     live_unsent: gauge('Live events that NATS has not taken yet.'),
@@ -26,14 +29,18 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
       'Rooms whose kept events were dropped early, to stay inside the memory limit.',
     ),
     replays_memory: counter('Pages of replay that memory held.'),
-    replays_store: counter('Pages of replay that began a read of the store.'),
+    replays_store: counter(
+      'Pages of replay that began a read of the store, or a question to the hub of the workers.',
+    ),
     replays_shared: counter('Pages of replay that waited for the read of another.'),
     histories_memory: counter('Requests for history that memory answered.'),
-    histories_store: counter('Requests for history that began a read of the store.'),
+    histories_store: counter(
+      'Requests for history that began a read of the store, or a question to the hub.',
+    ),
     histories_shared: counter('Requests for history that waited for the read of another.'),
     store_pages: counter('Batches of events asked from the stream, for replay, history and holes.'),
     history_loads: counter('Reads of history from the stream, because memory did not hold it.'),
-    inflight: gauge('Publishes sent to the stream and not answered yet.'),
+    inflight: gauge('Publishes sent to the stream, or to the hub of the workers, and not answered yet.'),
     queued: gauge('Publishes waiting to be sent to the stream.'),
     queued_bytes: gauge('Bytes of the publishes waiting to be sent.'),
     closed_streams: gauge('Streams that take no publishes now.'),

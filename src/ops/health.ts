@@ -8,7 +8,13 @@ export interface Check {
   readonly detail: string;
 }
 
-export interface Readiness {
+/** As /readyz tells it; ready is 200, all else 503. */
+export interface Verdict {
+  readonly status: 'ready' | 'starting' | 'draining' | 'overloaded' | 'degraded';
+  readonly checks: Readonly<Record<string, Check>>;
+}
+
+export interface Readiness extends Verdict {
   readonly status: 'ready' | 'starting' | 'draining' | 'overloaded';
   readonly checks: Readonly<Record<'phase' | 'loop' | 'bus', Check>>;
 }

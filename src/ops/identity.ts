@@ -31,12 +31,14 @@ export function describeIdentity(instruments: Instruments, counts: IdentityCount
     'Since the last good fetch or read of a key set, by issuer as configured. NaN: none yet.',
     'set',
     perSet(({ loadedAt }) => (loadedAt === undefined ? Number.NaN : (Date.now() - loadedAt) / 1000)),
+    'max',
   );
   instruments.gauges(
     'jwks_keys',
     'Usable keys of a key set.',
     'set',
     perSet(({ keys }) => keys),
+    'max',
   );
   instruments.counters('auth_webhook_calls_total', 'Calls of the auth webhook, by outcome.', 'outcome', () =>
     overClosedSet(WEBHOOK_OUTCOMES, counts.webhook),
@@ -45,5 +47,6 @@ export function describeIdentity(instruments: Instruments, counts: IdentityCount
     'auth_webhook_open',
     '1 while the circuit of the auth webhook is open.',
     () => counts.webhookOpen,
+    'max',
   );
 }

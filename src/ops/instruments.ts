@@ -1,9 +1,22 @@
 /** Prometheus metrics that are read when they are asked for, instead of being kept up on the hot path. */
-import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+import {
+  Counter,
+  Gauge,
+  type Metric,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client';
 
 const PREFIX = 'carillon_';
 
 type Read = () => number | Promise<number>;
+
+/** One process's metrics as plain data, which can be merged with those of others. */
+export type Readings = MetricObjectWithValues<MetricValue<string>>[];
+
+/** What the values of several processes make together. Counters and histograms are sums. */
+export type Merged = 'sum' | 'min' | 'max';
 
 export interface HistogramReading {
   /** Per bucket, not cumulative; one more than there are bounds. */
@@ -23,14 +36,19 @@ export class Instruments {
     return this.#registry.metrics();
   }
 
+  readings(): Promise<Readings> {
+    return this.#registry.getMetricsAsJSON();
+  }
+
   has(name: string): boolean {
     return this.#registry.getSingleMetric(PREFIX + name) !== undefined;
   }
 
-  gauge(name: string, help: string, read: Read): void {
+  gauge(name: string, help: string, read: Read, aggregator: Merged = 'sum'): void {
     new Gauge({
       name: PREFIX + name,
       help,
+      aggregator,
       registers: [this.#registry],
       async collect() {
         this.set(await read());
@@ -43,10 +61,12 @@ export class Instruments {
     help: string,
     label: string,
     read: () => Readonly<Record<L, number>>,
+    aggregator: Merged = 'sum',
   ): void {
     new Gauge({
       name: PREFIX + name,
       help,
+      aggregator,
       labelNames: [label],
       registers: [this.#registry],
       collect() {
@@ -94,6 +114,7 @@ export class Instruments {
         name: full,
         help,
         type: 'histogram',
+        aggregator: 'sum',
         values: bucketValues(full, upperBounds, read()),
       }),
     };

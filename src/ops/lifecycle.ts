@@ -47,5 +47,6 @@ export function describeLifecycle(
     'lifecycle_webhook_open',
     '1: the circuit breaker of the webhook lets nothing through.',
     () => (figures()?.webhookOpen === true ? 1 : 0),
+    'max',
   );
 }

@@ -17,7 +17,7 @@ import { type ApiAnswers, describeApi } from './api.ts';
 import { describeCluster } from './cluster.ts';
 import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
-import { type HistogramReading, Instruments, overClosedSet } from './instruments.ts';
+import { type HistogramReading, Instruments, overClosedSet, type Readings } from './instruments.ts';
 import { describeLifecycle, type LifecycleFigures } from './lifecycle.ts';
 import { LoopLagMeter } from './loop.ts';
 import {
@@ -52,6 +52,8 @@ export interface Metrics {
   readonly contentType: string;
   /** The Prometheus exposition. Rejects only when a source is broken. */
   text(): Promise<string>;
+  /** The same as data. */
+  readings(): Promise<Readings>;
   close(): void;
 }
 
@@ -79,6 +81,10 @@ export function createMetrics(source: MetricsSource): Metrics {
     text: () => {
       describeBusFigures(instruments, source.bus);
       return instruments.text();
+    },
+    readings: () => {
+      describeBusFigures(instruments, source.bus);
+      return instruments.readings();
     },
     close: () => {
       lag.close();
@@ -157,6 +163,7 @@ function describeSlow(instruments: Instruments, tally: Tally): void {
     'catch_up_turn_longest_seconds',
     'The most that all catch-ups together ever took of one turn of the event loop.',
     () => tally.catchUpTurn.maxMs / 1000,
+    'max',
   );
 }
 
@@ -178,6 +185,7 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'compression',
     '1: long messages to one connection may be compressed; 0: compression.mode is off, or the loop is late.',
     () => Number(tally.compressing),
+    'min',
   );
   count('compressed_total', 'Messages to one connection that were compressed.', () => tally.compressed);
   count('compressed_bytes_total', 'Bytes of those before compression.', () => tally.compressedBytes);
@@ -228,6 +236,7 @@ function describeSchemas(instruments: Instruments, tally: Tally): void {
     'schema_check_longest_seconds',
     'The longest that one payload was held against a schema.',
     () => tally.schemaLongestMs / 1000,
+    'max',
   );
 }
 
@@ -236,15 +245,37 @@ function describeRooms(instruments: Instruments, tally: Tally): void {
   instruments.gauge('memberships', 'Rooms joined, over all connections.', () => tally.memberships);
 }
 
-function describeProcess(instruments: Instruments, lag: LoopLagMeter, gc: GcMeter, version: string): void {
+export function describeProcess(
+  instruments: Instruments,
+  lag: LoopLagMeter,
+  gc: GcMeter,
+  version: string,
+): void {
   const node = nodeVersion();
-  instruments.gauges('build_info', 'Always 1; the label is the version of the broker.', 'version', () => ({
-    [version]: 1,
-  }));
-  instruments.gauges('node_info', 'Always 1; the label is the version of Node.', 'version', () => ({
-    [node]: 1,
-  }));
-  instruments.gauge('process_start_time_seconds', 'When the process started, since 1970.', startedAtSeconds);
+  instruments.gauges(
+    'build_info',
+    'Always 1; the label is the version of the broker.',
+    'version',
+    () => ({
+      [version]: 1,
+    }),
+    'max',
+  );
+  instruments.gauges(
+    'node_info',
+    'Always 1; the label is the version of Node.',
+    'version',
+    () => ({
+      [node]: 1,
+    }),
+    'max',
+  );
+  instruments.gauge(
+    'process_start_time_seconds',
+    'When the process started, since 1970.',
+    startedAtSeconds,
+    'min',
+  );
   instruments.counters('process_cpu_seconds_total', 'CPU time used.', 'mode', cpuSeconds);
   instruments.gauges('process_memory_bytes', 'Memory in use. NaN: it cannot be read.', 'kind', memory);
   instruments.gauge('process_open_fds', 'File descriptors open. NaN: it cannot be read.', openDescriptors);
@@ -264,6 +295,7 @@ function describeProcess(instruments: Instruments, lag: LoopLagMeter, gc: GcMete
       const { p50Ms, p99Ms, maxMs } = lag.take();
       return { p50: p50Ms / 1000, p99: p99Ms / 1000, max: maxMs / 1000 };
     },
+    'max',
   );
 }
 
@@ -277,19 +309,20 @@ function describeBusState(instruments: Instruments, bus: BusSource): void {
     () => ({
       [bus.kind]: STATE[bus.health().state],
     }),
+    'min',
   );
 }
 
 const STATE = { up: 2, degraded: 1, down: 0 } as const satisfies Record<BusHealth['state'], number>;
 
 /** A bus names its figures itself; one that appears later (after the first connect) is added then. */
-function describeBusFigures(instruments: Instruments, bus: BusSource): void {
+export function describeBusFigures(instruments: Instruments, bus: BusSource): void {
   for (const figure of Object.keys(bus.health().figures)) {
     const name = metricOf(figure);
     if (instruments.has(name)) continue;
-    const { help, grows } = figureOf(figure);
+    const { help, grows, merged } = figureOf(figure);
     const read = (): Record<string, number> => ({ [bus.kind]: bus.health().figures[figure] ?? Number.NaN });
     if (grows) instruments.counters(name, help, 'bus', read);
-    else instruments.gauges(name, help, 'bus', read);
+    else instruments.gauges(name, help, 'bus', read, merged);
   }
 }

@@ -12,6 +12,7 @@ export function describeTls(instruments: Instruments, figures: TlsFigures): void
     'When a certificate of the public listener ends, since 1970: default, or the first name of an entry of tls.sni.',
     'certificate',
     () => Object.fromEntries([...figures.endsAtMs].map(([name, ms]) => [name, ms / 1000])),
+    'min',
   );
   instruments.counters(
     'tls_reloads_total',

@@ -9,7 +9,7 @@ import type { Log } from '../broker/ports.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
 const EXCLUSIVE_PORT = 1;
-/** For the moment in which one App takes over from another, both are on the port. */
+/** For the moment in which one App takes over from another, both are on the port; and all workers always. */
 const SHARED_PORT = 0;
 
 /** The full signature of `listen`, which the published types lack. */
@@ -27,6 +27,13 @@ const REOPEN_MS = 250;
 /** One entry per open descriptor, on Linux. */
 const DESCRIPTORS = '/proc/self/fd';
 
+interface Sharing {
+  /** `move` will be called. */
+  readonly movable: boolean;
+  /** Other processes listen on the port as well. */
+  readonly shared: boolean;
+}
+
 /**
  * The listen socket, closed while the process holds too many sockets: out of file descriptors, uWebSockets.js
  * spins at 100 % in accept, and everything else that opens a file fails (rule 9). Idle plain HTTP connections
@@ -37,7 +44,7 @@ export class Listener {
   #app: TemplatedApp | undefined;
   readonly #maxSockets: number;
   readonly #log: Log;
-  readonly #movable: boolean;
+  readonly #sharing: Sharing;
   #socket: us_listen_socket | undefined;
   #host = '';
   #port = 0;
@@ -48,9 +55,8 @@ export class Listener {
   #others = 0;
   #reopening: NodeJS.Timeout | undefined;
 
-  /** @param movable whether `move` will be called */
-  constructor(maxSockets: number, log: Log, movable = false) {
-    this.#movable = movable;
+  constructor(maxSockets: number, log: Log, sharing: Sharing) {
+    this.#sharing = sharing;
     this.#maxSockets = maxSockets;
     this.#log = log;
   }
@@ -118,10 +124,11 @@ export class Listener {
     return this.#sockets + this.#lingering >= limit;
   }
 
-  /** Where the port will be shared, too, nobody may have it before. */
+  /** Where the port will be shared, too, nobody may have it before; among workers the supervisor has seen to that. */
   #open(): boolean {
+    if (this.#sharing.shared) return this.#openAs(SHARED_PORT);
     if (!this.#openAs(EXCLUSIVE_PORT)) return false;
-    if (!this.#movable) return true;
+    if (!this.#sharing.movable) return true;
     this.#shut();
     return this.#openAs(SHARED_PORT);
   }

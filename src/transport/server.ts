@@ -29,6 +29,8 @@ import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
 export interface TransportParts {
   readonly host: string;
   readonly port: number;
+  /** Other processes listen on the port as well. */
+  readonly shared?: boolean;
   /** Absent: plain HTTP. */
   readonly tls?: TlsFiles | undefined;
   readonly policy: HandshakePolicy;
@@ -90,11 +92,10 @@ export class Transport implements Fanout {
     this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
     this.#compression = new Compression(parts.compression ?? NO_COMPRESSION, parts.tally, parts.log);
     // Room for the connections, and for plain HTTP requests beside them.
-    this.#listener = new Listener(
-      parts.limits.connections + HTTP_SOCKETS,
-      parts.log,
-      parts.tls !== undefined,
-    );
+    this.#listener = new Listener(parts.limits.connections + HTTP_SOCKETS, parts.log, {
+      movable: parts.tls !== undefined,
+      shared: parts.shared === true,
+    });
     this.#apps = new Apps(
       parts.tls,
       (app, generation) => this.#route(app, generation),

@@ -25,8 +25,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ['protocol'],
   page: ['protocol', 'client'],
   app: SERVER,
-  main: [...SERVER, 'cli', 'app'],
-  'cli.ts': [...SERVER, 'cli', 'app', 'main'],
+  supervisor: [...SERVER, 'app'],
+  main: [...SERVER, 'cli', 'app', 'supervisor'],
+  'cli.ts': [...SERVER, 'cli', 'app', 'supervisor', 'main'],
 };
 
 /** Implementations of one port: what they share stands beside them, and app.ts picks one. */

@@ -29,6 +29,7 @@ export class HubLine {
   readonly #waiting = new Map<number, Waiting>();
   readonly #lost: Listeners<[]>;
   #calls = 0;
+  #ending = false;
   /** What this worker is to the hub. */
   number = 0;
 
@@ -105,8 +106,9 @@ export class HubLine {
     return new Promise((resolve) => this.call(method, argument, resolve, part));
   }
 
-  /** What was said before still goes out. */
+  /** What was said before still goes out; nobody is told of a loss. */
   close(): void {
+    this.#ending = true;
     this.#link.close();
   }
 
@@ -120,6 +122,6 @@ export class HubLine {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     for (const { done } of waiting) done(undefined);
-    this.#lost.tell();
+    if (!this.#ending) this.#lost.tell();
   }
 }

@@ -71,6 +71,7 @@ export interface Frame {
   readonly reconnect: { readonly minMs: number; readonly maxMs: number };
   readonly features: readonly string[];
   readonly traceparent: string;
+  readonly serverId: string;
   readonly path: string;
   readonly warning: { readonly code: string; readonly reason: string; readonly path: string };
 }

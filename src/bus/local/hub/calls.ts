@@ -11,6 +11,8 @@ const PART = 256;
 
 /** The record of sessions, where the hub keeps one. */
 export interface SessionRecord {
+  readonly counts: { readonly stored: number; readonly dropped: number; readonly retried: number };
+  readonly waiting: number;
   append(event: LifecycleEvent): void;
   undelivered(id: string, payload: string): void;
   flushed(): Promise<boolean>;

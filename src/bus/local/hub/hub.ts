@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Cluster, NodeInfo } from '../../../broker/cluster.ts';
-import type { Bus, Clock, Cursors, Log } from '../../../broker/ports.ts';
+import type { Bus, BusHealth, Clock, Cursors, Log } from '../../../broker/ports.ts';
 import type { UsageStore } from '../../../broker/usage.ts';
 import type { Write } from '../../cluster/replica.ts';
 import { type Handlers, Link } from '../link.ts';
@@ -32,6 +32,7 @@ export interface LocalHubParts {
 const SWEEP_MS = 250;
 
 export class LocalHub {
+  readonly kind = 'local';
   readonly #parts: LocalHubParts;
   readonly #workers = new Set<Worker>();
   readonly #rooms: HubRooms;
@@ -52,6 +53,18 @@ export class LocalHub {
     });
     const write = (change: Write) => this.#stores.write(change);
     this.#calls = new HubCalls({ bus, cursors, write, usage, record });
+  }
+
+  /** Of the bus in it; which rooms are fed to whom, the workers say. */
+  health(): BusHealth {
+    const { state, detail, figures } = this.#parts.bus.health();
+    const { open_rooms: _fed, ...own } = figures;
+    return { state, detail, figures: own };
+  }
+
+  /** undefined: it keeps no record of sessions. */
+  get record(): SessionRecord | undefined {
+    return this.#parts.record;
   }
 
   /** Before the first worker. Throws where what was kept cannot be read. */

@@ -1,0 +1,112 @@
+/** How a broker of several processes begins and ends. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { startBroker } from '../../support/broker.ts';
+import { metrics, settled } from '../conformance/client.ts';
+import { connectTo, pidOf, readiness } from './support.ts';
+
+const config = { workers: 2, drain: { windowMs: 500, deadlineMs: 5000 } };
+
+function gone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return true;
+    throw error;
+  }
+}
+
+test('SIGTERM to one worker renews that one; to the whole group it sends all clients away and ends with 0', async () => {
+  const broker = await startBroker({ config: { ...config, supervisor: { restartMinMs: 50 } } });
+  const before = pidOf(broker, 2);
+  process.kill(before, 'SIGTERM');
+  await settled(() => assert.notEqual(pidOf(broker, 2), before), 15_000);
+  assert.equal((await metrics(broker)).get('carillon_worker_ends_total{cause="exit"}'), 1);
+  const clients = [];
+  for (const worker of [1, 2]) clients.push(await connectTo(broker, worker, { sub: `user-${worker}` }));
+  const pids = [1, 2].map((worker) => pidOf(broker, worker));
+  // As a terminal and systemd send it; the supervisor passes it on as well.
+  for (const pid of [...pids, broker.pid]) process.kill(pid, 'SIGTERM');
+  for (const client of clients) {
+    assert.equal(typeof (await client.expect('drain')).ticket, 'string');
+    assert.equal((await client.closed).code, 4200);
+  }
+  assert.deepEqual(await broker.exited, { code: 0, signal: null }, broker.logs.join('\n'));
+  assert.deepEqual(pids.map(gone), [true, true]);
+  const grave = broker.logs.filter((line) => /"level":"(error|fatal)"/.test(line));
+  assert.equal(grave.length, 1, `the end of one worker alone: ${grave.join('\n')}`);
+});
+
+test('/readyz fails while it drains; a second signal ends all at once', async () => {
+  const broker = await startBroker({
+    config: { ...config, drain: { windowMs: 20_000, deadlineMs: 25_000, perSecond: 1 } },
+  });
+  const clients = [];
+  for (let n = 0; n < 6; n++) clients.push(await connectTo(broker, 1 + (n % 2), { sub: `user-${n}` }));
+  const pids = [1, 2].map((worker) => pidOf(broker, worker));
+  process.kill(broker.pid, 'SIGTERM');
+  await settled(async () => assert.deepEqual((await readiness(broker)).status, 'draining'));
+  process.kill(broker.pid, 'SIGTERM');
+  assert.equal((await broker.exited).code, 1);
+  await settled(() => assert.deepEqual(pids.map(gone), [true, true]));
+  await Promise.all(clients.map((client) => client.closed));
+});
+
+test('workers do not outlive a supervisor that was killed', async () => {
+  const broker = await startBroker({ config });
+  const client = await connectTo(broker, 2, { sub: 'ann' });
+  const pids = [1, 2].map((worker) => pidOf(broker, worker));
+  await broker.kill();
+  await client.closed;
+  await settled(() => assert.deepEqual(pids.map(gone), [true, true]));
+});
+
+/** Starts the program and waits for its end. */
+async function ends(env: Readonly<Record<string, string>>, args: readonly string[] = []) {
+  const child: ChildProcess = spawn(process.execPath, ['dist/main.js', ...args], {
+    env: { ...process.env, CARILLON_JWT_SECRET: 'x'.repeat(40), ...env },
+  });
+  const said = text(child.stdout as never);
+  const told = text(child.stderr as never);
+  const [code] = await once(child, 'exit');
+  return { code, said: await said, told: await told };
+}
+
+test('a port that somebody has stops the start: it would be shared in silence', async (context) => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => server.close());
+  const { port } = server.address() as { port: number };
+  const env = {
+    CARILLON_WORKERS: '2',
+    CARILLON_LISTEN: `127.0.0.1:${port}`,
+    CARILLON_ADMIN_LISTEN: '127.0.0.1:0',
+  };
+  const { code, said } = await ends(env);
+  assert.equal(code, 1);
+  assert.match(said, /the address is in use/);
+});
+
+test('where the first worker cannot start, none is tried again', async () => {
+  const env = {
+    CARILLON_WORKERS: '2',
+    CARILLON_LISTEN: '127.0.0.1:0',
+    CARILLON_ADMIN_LISTEN: '127.0.0.1:0',
+    CARILLON_NATS_URL: 'nats://127.0.0.1:9',
+    CARILLON_NATS__STARTTIMEOUTMS: '1s',
+  };
+  const { code, said } = await ends(env);
+  assert.equal(code, 1);
+  assert.match(said, /the first worker has ended before it listened/);
+});
+
+test('a worker is not for people', async () => {
+  const { code, told } = await ends({}, ['--worker', '1']);
+  assert.equal(code, 64);
+  assert.match(told, /--worker is for the supervisor/);
+});
