@@ -126,7 +126,7 @@ class Node implements App {
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     this.#tickets = createTicketSecrets(config, cluster, log);
-    this.#record = createRecord(config, log, bus, cluster, seat?.line);
+    this.#record = createRecord({ config, log, bus, cluster, line: seat?.line });
     this.#hub = createHub(config, {
       serverId,
       record: this.#record,

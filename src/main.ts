@@ -65,12 +65,19 @@ export async function serve(args: readonly string[]): Promise<void> {
   if (flags.worker !== undefined && channel === undefined)
     return refuseUsage('--worker is for the supervisor (workers in the settings)', SERVE_HELP);
   const loaded = await configure(flags.config);
-  if (loaded === undefined) return;
+  if (loaded !== undefined) await start(loaded, args, channel);
+}
+
+async function start(
+  loaded: Loaded,
+  args: readonly string[],
+  channel: SupervisorChannel | undefined,
+): Promise<void> {
   const { config } = loaded;
   const begin = await channel?.begin;
   const log = await begun(loaded, begin?.number);
   try {
-    // What each imports only there: `carillon token` and --check-config need not load the server.
+    // What each of them imports only then: `carillon token` and --check-config need not load the server.
     if (channel !== undefined && begin !== undefined) await work(config, channel, begin, log);
     else if (workersOf(config) > 1) await supervise(config, args, log);
     else await run(config, log);

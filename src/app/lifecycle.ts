@@ -26,17 +26,21 @@ export interface RecordOfSessions {
   figures(): LifecycleFigures | undefined;
 }
 
-export function createRecord(
-  config: Config,
-  log: Logger,
-  bus: Bus,
-  cluster: Cluster,
-  line: HubLine | undefined,
-): RecordOfSessions {
-  const { lifecycle } = config;
+export interface RecordNeeds {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly bus: Bus;
+  readonly cluster: Cluster;
+  /** Of a worker without NATS. */
+  readonly line: HubLine | undefined;
+}
+
+export function createRecord(needs: RecordNeeds): RecordOfSessions {
+  const { log } = needs;
+  const { lifecycle } = needs.config;
   if (!lifecycle.enabled)
     return { parts: undefined, start: async () => {}, close: async () => {}, figures: () => undefined };
-  const kept = createKept(config, log, bus, cluster, line);
+  const kept = createKept(needs);
   const webhook =
     lifecycle.webhook &&
     new LifecycleWebhook({
@@ -78,13 +82,7 @@ export function createRecord(
   };
 }
 
-function createKept(
-  config: Config,
-  log: Logger,
-  bus: Bus,
-  cluster: Cluster,
-  line: HubLine | undefined,
-): Kept {
+function createKept({ config, log, bus, cluster, line }: RecordNeeds): Kept {
   const { lifecycle, nats, state } = config;
   if (nats !== undefined && bus instanceof NatsBus)
     return new NatsLifecycle({

@@ -251,6 +251,21 @@ export function describeProcess(
   gc: GcMeter,
   version: string,
 ): void {
+  describeVersions(instruments, version);
+  describeLoop(instruments, lag, gc);
+  instruments.gauge(
+    'process_start_time_seconds',
+    'When the process started, since 1970.',
+    startedAtSeconds,
+    'min',
+  );
+  instruments.counters('process_cpu_seconds_total', 'CPU time used.', 'mode', cpuSeconds);
+  instruments.gauges('process_memory_bytes', 'Memory in use. NaN: it cannot be read.', 'kind', memory);
+  instruments.gauge('process_open_fds', 'File descriptors open. NaN: it cannot be read.', openDescriptors);
+  instruments.gauge('process_max_fds', 'The soft limit of open file descriptors.', maxDescriptors);
+}
+
+function describeVersions(instruments: Instruments, version: string): void {
   const node = nodeVersion();
   instruments.gauges(
     'build_info',
@@ -270,16 +285,9 @@ export function describeProcess(
     }),
     'max',
   );
-  instruments.gauge(
-    'process_start_time_seconds',
-    'When the process started, since 1970.',
-    startedAtSeconds,
-    'min',
-  );
-  instruments.counters('process_cpu_seconds_total', 'CPU time used.', 'mode', cpuSeconds);
-  instruments.gauges('process_memory_bytes', 'Memory in use. NaN: it cannot be read.', 'kind', memory);
-  instruments.gauge('process_open_fds', 'File descriptors open. NaN: it cannot be read.', openDescriptors);
-  instruments.gauge('process_max_fds', 'The soft limit of open file descriptors.', maxDescriptors);
+}
+
+function describeLoop(instruments: Instruments, lag: LoopLagMeter, gc: GcMeter): void {
   instruments.counters(
     'gc_seconds_total',
     'Time in pauses of the garbage collector.',

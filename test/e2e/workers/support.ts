@@ -15,11 +15,14 @@ export interface Wanted {
 /** Connects until the kernel has given the connection to this worker. */
 export async function connectTo(broker: RunningBroker, worker: number, wanted: Wanted): Promise<Client> {
   const { encoding, ticket, ...claims } = wanted;
-  const credential = ticket === undefined ? { token: await broker.token(claims) } : { ticket };
+  let credential: { token: string } | { ticket: string } =
+    ticket === undefined ? { token: await broker.token(claims) } : { ticket };
   for (let tries = 0; tries < 100; tries++) {
     const client = await Client.connect(broker.url, credential, encoding);
     if (workerOf(client) === worker) return client;
     await client.close();
+    // A ticket is good once.
+    if (ticket !== undefined) credential = { ticket: client.info.ticket };
   }
   assert.fail(`no connection came to worker ${worker}`);
 }
