@@ -24,6 +24,9 @@ export interface WorkerParts {
   readonly ended: (cause: EndCause, code: number | null) => void;
 }
 
+/** Until a process has loaded the program it answers nothing: seconds, on a busy machine. */
+const LOADING_MS = 60_000;
+
 interface Asking {
   readonly answered: (answer: unknown) => void;
 }
@@ -40,6 +43,8 @@ export class Worker {
   #restart: NodeJS.Timeout | undefined;
   #restartAt = 0;
   #stuck = false;
+  /** It has answered once. */
+  #loaded = false;
   #stopping = false;
   /** It has not ended otherwise than it was asked to. */
   clean = true;
@@ -73,6 +78,7 @@ export class Worker {
     this.#child = child;
     this.#state = 'starting';
     this.#stuck = false;
+    this.#loaded = false;
     this.#readiness = undefined;
     this.#servingSince = undefined;
     this.#answeredAt = nowMs();
@@ -87,7 +93,8 @@ export class Worker {
   tick(): void {
     if (this.#child === undefined) return;
     const { nowMs, stuckMs, log, number } = this.#parts;
-    if (nowMs() - this.#answeredAt > stuckMs && !this.#stuck) {
+    const patienceMs = this.#loaded ? stuckMs : Math.max(LOADING_MS, stuckMs);
+    if (nowMs() - this.#answeredAt > patienceMs && !this.#stuck) {
       this.#stuck = true;
       log.error({ worker: number }, 'a worker does not answer: it is killed (supervisor.stuckMs)');
       this.#child.kill('SIGKILL');
@@ -144,6 +151,7 @@ export class Worker {
 
   #heard(message: FromWorker): void {
     this.#answeredAt = this.#parts.nowMs();
+    this.#loaded = true;
     if (message.type === 'answer') {
       this.#asking.get(message.id)?.answered(message.answer);
       return;

@@ -196,10 +196,12 @@ describe('three workers on one embedded bus', () => {
     const { epoch } = await bob.join(room);
     const first = await bob.pub(room, 'before');
     const published = (await metrics(broker)).get('carillon_published_total') ?? Number.NaN;
-    process.kill(pidOf(broker, 1), 'SIGKILL');
+    const pid = pidOf(broker, 1);
+    process.kill(pid, 'SIGKILL');
     assert.equal((await bob.closed).code, 1006);
     const during = await ann.pub(room, 'during');
     assert.equal((await readiness(broker)).code, 200, 'two of three serve');
+    await settled(() => assert.notEqual(pidOf(broker, 1), pid), 20_000);
     await ready(broker);
     const back = await client(1, 'victim');
     assert.equal((await back.join(room, { since: { epoch, seq: first.seq } })).recovered, 'full');
@@ -217,8 +219,8 @@ describe('three workers on one embedded bus', () => {
       const samples = await metrics(broker);
       assert.equal(samples.get('carillon_worker_ends_total{cause="stuck"}'), 1);
     }, 15_000);
+    await settled(() => assert.notEqual(pidOf(broker, 3), pid), 20_000);
     await ready(broker);
-    assert.notEqual(pidOf(broker, 3), pid);
     await client(3);
   });
 
