@@ -64,6 +64,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   const gc = new GcMeter();
   describeConnections(instruments, source.tally);
   describeTraffic(instruments, source.tally);
+  describeCompression(instruments, source.tally);
   describeSlow(instruments, source.tally);
   describeIdentity(instruments, source.tally.identity);
   describeSchemas(instruments, source.tally);
@@ -181,19 +182,6 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   count('frames_sent_total', 'Frames handed to sockets one by one or to topics.', () => tally.framesOut);
   count('bytes_sent_total', 'Bytes handed over, times the receivers.', () => tally.bytesOut);
   count('deliveries_total', 'Events handed over, times the receivers.', () => tally.deliveries);
-  instruments.gauge(
-    'compression',
-    '1: long messages to one connection may be compressed; 0: compression.mode is off, or the loop is late.',
-    () => Number(tally.compressing),
-    'min',
-  );
-  count('compressed_total', 'Messages to one connection that were compressed.', () => tally.compressed);
-  count('compressed_bytes_total', 'Bytes of those before compression.', () => tally.compressedBytes);
-  count(
-    'uncompressed_total',
-    'Messages that would have been compressed, had the loop not been later than compression.loopLagMs.',
-    () => tally.uncompressed,
-  );
   count('published_total', 'Publishes that the bus accepted, ephemeral ones apart.', () => tally.published);
   count('duplicates_total', 'Publishes answered from the dedupe window.', () => tally.duplicates);
   count(
@@ -222,6 +210,30 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'publish_deliver_seconds',
     'From the bus accepting an event to its bytes being handed to the sockets of this node.',
     tally.delivery,
+  );
+}
+
+function describeCompression(instruments: Instruments, tally: Tally): void {
+  instruments.gauge(
+    'compression',
+    '1: long messages to one connection may be compressed; 0: compression.mode is off, or the loop is late.',
+    () => Number(tally.compressing),
+    'min',
+  );
+  instruments.counter(
+    'compressed_total',
+    'Messages to one connection that were compressed.',
+    () => tally.compressed,
+  );
+  instruments.counter(
+    'compressed_bytes_total',
+    'Bytes of those before compression.',
+    () => tally.compressedBytes,
+  );
+  instruments.counter(
+    'uncompressed_total',
+    'Messages that would have been compressed, had the loop not been later than compression.loopLagMs.',
+    () => tally.uncompressed,
   );
 }
 
