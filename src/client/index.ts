@@ -15,6 +15,7 @@ export { Client, connect, type PresenceList } from './client.ts';
 export type { State } from './connection.ts';
 export { CarillonError, type CarillonErrorCode, type LocalCode } from './errors.ts';
 export type { ClientEvents, Ending } from './events.ts';
+export type { Presence } from './members.ts';
 export type {
   ConnectOptions,
   JoinOptions,
@@ -31,11 +32,12 @@ export {
   type HistoryQuery,
   type Left,
   type Missed,
-  type Presence,
   Room,
   type RoomEvent,
   type RoomEvents,
   type RoomState,
 } from './room.ts';
+export type { Roster, RosterChange, RosterEvents, RosterOptions } from './roster.ts';
 export type { Gap, Healed } from './sequencer.ts';
+export type { Typing, TypingEvents } from './typing.ts';
 export type { WebSocketConstructor, WebSocketLike } from './websocket.ts';

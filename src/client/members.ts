@@ -1,7 +1,8 @@
-import type { Member } from '../protocol/frames.ts';
+import type { Member, PresenceMode } from '../protocol/frames.ts';
 
 /** Who is in a room, as the server's frames tell it. */
 export interface PresenceChange {
+  readonly mode?: PresenceMode | undefined;
   readonly members?: readonly Member[] | undefined;
   readonly joined?: readonly Member[] | undefined;
   readonly left?: readonly string[] | undefined;
@@ -10,13 +11,26 @@ export interface PresenceChange {
 
 /** What was not known before. */
 export interface PresenceNews {
+  /** Who was not known before, all after the first join; who left, while the connection was lost as well. */
   readonly joined: readonly Member[];
   readonly left: readonly string[];
+  /** Who was known with other connections, or another `info`. */
+  readonly updated: readonly Member[];
+  /** What is known now has taken the place of what was: a whole list, or a mere count. */
+  readonly reset: boolean;
+}
+
+export interface Presence extends PresenceNews {
+  readonly members: ReadonlyMap<string, Member>;
+  readonly count: number;
+  /** `full`: the members are all; `delta`: those known since our join; `count`: nobody is known by name. */
+  readonly mode: PresenceMode;
 }
 
 export class Members {
   readonly #byUser = new Map<string, Member>();
   #count = 0;
+  #mode: PresenceMode = 'count';
 
   /** By user; in rooms so large that the server gives no list, those who have come since we did. */
   get all(): ReadonlyMap<string, Member> {
@@ -27,25 +41,46 @@ export class Members {
     return this.#count;
   }
 
+  get mode(): PresenceMode {
+    return this.#mode;
+  }
+
   /**
    * A whole list replaces what was known; a delta changes it, and may name what is known already (chat.v1, clause
    * 4.8); with a count alone nobody is known by name. Members that a list leaves out have left while we were away.
    */
-  apply({ members, joined, left, count }: PresenceChange): PresenceNews {
-    if ((members ?? joined ?? left) === undefined) this.#byUser.clear();
+  apply(change: PresenceChange): PresenceNews {
+    const { members, joined, left, count } = change;
+    const counted = (members ?? joined ?? left) === undefined;
+    if (counted) this.#byUser.clear();
     const there = members ?? joined ?? [];
-    const gone = members === undefined ? (left ?? []) : this.#missingFrom(members);
     const news = {
-      left: gone.filter((user) => this.#byUser.delete(user)),
+      left: this.#gone(change).filter((user) => this.#byUser.delete(user)),
       joined: there.filter(({ user }) => !this.#byUser.has(user)),
+      updated: there.filter((member) => isOther(this.#byUser.get(member.user), member)),
+      reset: counted || members !== undefined,
     };
     for (const member of there) this.#byUser.set(member.user, member);
     this.#count = count ?? this.#byUser.size;
+    this.#mode = this.#modeAfter(change, counted);
     return news;
   }
 
-  #missingFrom(members: readonly Member[]): string[] {
+  /** The frames of a room in full say `delta` as well (4.8.1): the list stays whole by them. */
+  #modeAfter({ mode, members }: PresenceChange, counted: boolean): PresenceMode {
+    if (members !== undefined) return 'full';
+    if (counted) return mode === 'delta' ? 'delta' : 'count';
+    return this.#mode === 'full' ? 'full' : 'delta';
+  }
+
+  #gone({ members, left = [] }: PresenceChange): readonly string[] {
+    if (members === undefined) return left;
     const listed = new Set(members.map(({ user }) => user));
     return [...this.#byUser.keys()].filter((user) => !listed.has(user));
   }
+}
+
+function isOther(before: Member | undefined, { connections, info }: Member): boolean {
+  if (before === undefined) return false;
+  return before.connections !== connections || JSON.stringify(before.info) !== JSON.stringify(info);
 }

@@ -31,6 +31,7 @@ import {
 } from './room.ts';
 import { type Effect, type Gap, Sequencer } from './sequencer.ts';
 import { type Consumed, EventStream } from './stream.ts';
+import { TYPING_KEY, Typing } from './typing.ts';
 
 export type RoomFrame = EventFrame | GapFrame | CaughtUpFrame | PresenceUpdateFrame | LeftFrame;
 
@@ -64,6 +65,7 @@ export class Membership implements RoomBacking {
   readonly room: Room;
   readonly #host: MembershipHost;
   readonly members = new Members();
+  readonly typing: Typing;
   readonly #options: JoinOptions;
   readonly #events = new Emitter<RoomEvents>();
   readonly #stream: EventStream<EventFrame>;
@@ -88,6 +90,7 @@ export class Membership implements RoomBacking {
     this.#options = options;
     const { since, buffer = DEFAULTS.buffer } = options;
     this.#sequencer = new Sequencer(name, since !== undefined && 'epoch' in since ? since : undefined);
+    this.typing = this.#typing();
     this.#stream = new EventStream({
       limit: buffer,
       emit: (event) => this.#events.emit('event', event),
@@ -242,6 +245,7 @@ export class Membership implements RoomBacking {
     this.detached(false);
     this.#state = 'left';
     this.#ended = error;
+    this.typing.ended();
     this.#host.forget(this);
     if (error !== undefined) this.#events.emit('error', error);
     this.#stream.end(error);
@@ -254,12 +258,12 @@ export class Membership implements RoomBacking {
     this.#joined = frame;
     this.#everJoined = true;
     const effects = this.#sequencer.joined(frame);
-    const { members, count, unread } = frame;
+    const { members, count, mode, unread } = frame;
     if (unread !== undefined) this.#replayAsked = true;
     if (this.#epoch !== frame.epoch) this.#beforeEpoch = this.#stream.pushed;
     this.#epoch = frame.epoch;
     if (this.#seen !== undefined) this.#host.seen(this);
-    if (members !== undefined || count !== undefined) this.#present({ members, count });
+    if (members !== undefined || count !== undefined) this.#present({ members, count, mode });
     this.#events.emit('joined', frame);
     this.#run(effects);
   }
@@ -290,9 +294,10 @@ export class Membership implements RoomBacking {
   }
 
   #present(change: PresenceChange): void {
-    const { joined, left } = this.members.apply(change);
-    const { all: members, count } = this.members;
-    this.#events.emit('presence', { members, count, joined, left });
+    const news = this.members.apply(change);
+    const { all: members, count, mode } = this.members;
+    for (const user of news.left) this.typing.gone(user);
+    this.#events.emit('presence', { members, count, mode, ...news });
   }
 
   #run(effects: readonly Effect[]): void {
@@ -305,6 +310,22 @@ export class Membership implements RoomBacking {
       else if (effect.type === 'caughtUp') this.#caughtUp(effect.seq);
       else this.#fetch(effect.after);
     }
+  }
+
+  #typing(): Typing {
+    const expireMs = () => this.#joined?.limits?.ephemeral?.expireMs ?? DEFAULTS.typingMs;
+    return new Typing({
+      joined: () => this.#state === 'joined',
+      expireMs,
+      user: () => this.#host.user,
+      publish: (payload) => {
+        const options = { ephemeral: true, key: TYPING_KEY, echo: false, timeoutMs: expireMs() };
+        this.publish(payload, options).catch((error: CarillonError) => {
+          // One that came too late, or was one too many, nobody misses.
+          if (!error.retry && this.#state !== 'left') this.#events.emit('error', error);
+        });
+      },
+    });
   }
 
   #gap(gap: Gap): void {
@@ -337,7 +358,7 @@ export class Membership implements RoomBacking {
     const { msgId } = event;
     // A replay knows nothing of the connection that asked for no echo.
     if (msgId !== undefined && event.from === this.#host.user && this.#unechoed.has(msgId)) return;
-    this.#stream.push(event);
+    if (!this.typing.heard(event)) this.#stream.push(event);
   }
 
   #fetch(after: number): void {

@@ -112,4 +112,6 @@ export const DEFAULTS = {
   healthyRttMs: 500,
   silenceMs: 5_000,
   holdMs: 10_000,
+  /** In rooms that do not say how long a signal holds. */
+  typingMs: 6_000,
 } as const;

@@ -145,7 +145,8 @@ export class Outbox {
     if (entry === undefined) return false;
     if (!entry.sent) return true;
     const at = now + (error.retryAfterMs ?? RETRY_MS);
-    if (!AGAIN.has(error.code) || at >= entry.deadline) {
+    // What is ephemeral is stale by then, and must not hold up what waits behind it.
+    if (!AGAIN.has(error.code) || entry.frame.ephemeral === true || at >= entry.deadline) {
       this.#settle(msgId);
       entry.reject(error);
       return true;

@@ -1,7 +1,17 @@
-import type { EventFrame, JoinedFrame, Member, Position, PublishWarning } from '../protocol/frames.ts';
+import type {
+  EventFrame,
+  JoinedFrame,
+  Member,
+  Position,
+  PresenceMode,
+  PublishWarning,
+} from '../protocol/frames.ts';
 import type { CarillonError } from './errors.ts';
+import type { Presence } from './members.ts';
 import type { PublishOptions } from './options.ts';
+import { Roster, type RosterOptions } from './roster.ts';
 import type { Gap, Healed } from './sequencer.ts';
+import type { Typing } from './typing.ts';
 
 /** One event of a room. `seq` and `prev` are absent on ephemeral ones. */
 export type RoomEvent<Payload = unknown> = Omit<EventFrame, 'payload'> & { readonly payload: Payload };
@@ -41,14 +51,6 @@ export interface Missed<Payload = unknown> {
   readonly complete: boolean;
 }
 
-export interface Presence {
-  readonly members: ReadonlyMap<string, Member>;
-  readonly count: number;
-  /** Who was not known before, all after the first join; who left, while the connection was lost as well. */
-  readonly joined: readonly Member[];
-  readonly left: readonly string[];
-}
-
 export interface Left {
   /** Absent: asked for by `leave()` or by closing the client. */
   readonly error?: CarillonError;
@@ -75,7 +77,12 @@ export interface RoomBacking {
   readonly name: string;
   readonly state: RoomState;
   readonly position: Position | undefined;
-  readonly members: { readonly all: ReadonlyMap<string, Member>; readonly count: number };
+  readonly members: {
+    readonly all: ReadonlyMap<string, Member>;
+    readonly count: number;
+    readonly mode: PresenceMode;
+  };
+  readonly typing: Typing;
   on<Name extends keyof RoomEvents>(name: Name, listener: (value: RoomEvents[Name]) => void): () => void;
   iterate(): AsyncIterator<EventFrame, undefined>;
   whenJoined(): Promise<JoinedFrame>;
@@ -117,6 +124,21 @@ export class Room<Payload = unknown> implements AsyncIterable<RoomEvent<Payload>
   /** How many members there are, also where the server only counts. */
   get count(): number {
     return this.#backing.members.count;
+  }
+
+  /** What `members` is: `full`, all; `delta`, those known since our join; `count`, nobody. */
+  get mode(): PresenceMode {
+    return this.#backing.members.mode;
+  }
+
+  /** A sorted list of the members that keeps itself up to date, if joined with `presence: true`. */
+  roster(options?: RosterOptions): Roster {
+    return new Roster(this, options);
+  }
+
+  /** Who is typing, and telling the others that we are; always the same object. */
+  typing(): Typing {
+    return this.#backing.typing;
   }
 
   /** Returns what takes the listener off again. */

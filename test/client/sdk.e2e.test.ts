@@ -7,6 +7,7 @@ import {
   type ConnectOptions,
   connect,
   type Gap,
+  type Room,
   type RoomEvent,
 } from '../../src/client/index.ts';
 import { type RunningBroker, startBroker } from '../support/broker.ts';
@@ -17,7 +18,11 @@ let broker: RunningBroker;
 const clients: Client[] = [];
 
 before(async () => {
-  broker = await startBroker();
+  const rooms = [
+    { match: 'signal:*', history: {}, ephemeral: { expireMs: '2s' } },
+    { match: '**', history: {} },
+  ];
+  broker = await startBroker({ config: { rooms, tenants: { counted: { presence: 'count' } } } });
 });
 
 after(async () => {
@@ -31,6 +36,37 @@ function client(user: string, options: Partial<ConnectOptions> = {}): Client {
   clients.push(made);
   return made;
 }
+
+test('who is there, sorted, and who types: by the server for how long', async () => {
+  const [ann, bob] = ['ann', 'bob'].map((user) => client(user).join('signal:1', { presence: true })) as [
+    Room,
+    Room,
+  ];
+  const roster = ann.roster({ compare: (one, other) => (one.user < other.user ? 1 : -1) });
+  await Promise.all([ann.whenJoined(), bob.whenJoined()]);
+  await until(() => roster.members.length === 2, 'bob');
+  assert.deepEqual([roster.mode, [...roster].map(({ user }) => user)], ['full', ['bob', 'ann']]);
+  const changes = record<readonly string[]>((listener) => ann.typing().on('change', listener));
+  const events = record<RoomEvent>((listener) => ann.on('event', listener));
+  bob.typing().start();
+  const from = performance.now();
+  await until(() => changes.length === 1, 'bob types');
+  await until(() => changes.length === 2, 'bob has fallen silent');
+  assert.deepEqual(changes, [['bob'], []]);
+  assert.ok(performance.now() - from > 1900, 'as long as the room says, not the default of the SDK');
+  bob.typing().start();
+  await until(() => changes.length === 3, 'bob types again');
+  bob.typing().stop();
+  await bob.publish('done');
+  await until(() => changes.length === 4 && events.length === 1, 'the message');
+  assert.deepEqual([changes.at(-1), events[0]?.payload], [[], 'done']);
+  void bob.leave();
+  await until(() => roster.members.length === 1, 'bob is gone');
+  const token = () => broker.token({ sub: 'eve', tenant: 'counted' });
+  const eve = client('eve', { token }).join('signal:1', { presence: true });
+  await eve.whenJoined();
+  assert.deepEqual([eve.roster().mode, eve.roster().count, eve.roster().members], ['count', 1, []]);
+});
 
 for (const encoding of ['json', 'msgpack'] as const) {
   test(`${encoding}: join, publish, own echo before the ack, history, presence, leave`, async () => {
