@@ -76,7 +76,7 @@ byId('composer').addEventListener('submit', (event) => {
   textInput.value = '';
 });
 
-textInput.addEventListener('input', () => talk?.typed());
+textInput.addEventListener('input', () => talk?.typed(textInput.value === ''));
 byId('leave').addEventListener('click', stop);
 byId('again').addEventListener('click', stop);
 

@@ -1,4 +1,4 @@
-import type { State } from '../client/index.ts';
+import type { Quality, State } from '../client/index.ts';
 import { byId } from './dom.ts';
 
 /** Round trips in the small chart. */
@@ -46,6 +46,12 @@ export class StatusView {
       (ms, at) => `${((first + at) * 120) / (SPARK_POINTS - 1)},${31 - (ms / highest) * 29}`,
     );
     byId<SVGPolylineElement>('spark').setAttribute('points', points.join(' '));
+  }
+
+  quality({ level, causes }: Quality): void {
+    const element = byId('quality');
+    element.textContent = level === 'healthy' ? 'good' : `weak: ${causes.join(', ')}`;
+    element.classList.toggle('alert', level === 'weak');
   }
 
   figure(id: 'seq' | 'reconnects' | 'gaps' | 'healed' | 'waiting', value: number | string): void {

@@ -1,4 +1,4 @@
-import { type Client, connect, type Gap, type Presence, type Room, type RoomEvent } from '../client/index.ts';
+import { type Client, connect, type Gap, type Room, type RoomEvent, type Roster } from '../client/index.ts';
 import { avatar, byId, make } from './dom.ts';
 import { MessageLog } from './log.ts';
 import { StatusView } from './status.ts';
@@ -9,15 +9,15 @@ export interface TalkOptions {
   readonly token: string | (() => Promise<string>);
 }
 
-type Payload = { readonly text: string } | { readonly typing: true };
+interface Payload {
+  readonly text: string;
+}
 
 /** Messages of the past that a newcomer sees. */
 const PAST = 50;
 const PING_MS = 2000;
 /** Somebody is looking: no wait is longer than this. */
 const RETURN_MS = 3000;
-/** A sign of typing is sent, and shown, for so long. */
-const TYPING_MS = 2500;
 
 /** One visit to a room: the client, the room and what the page shows of them. */
 export class Talk {
@@ -25,9 +25,9 @@ export class Talk {
   readonly #log: MessageLog;
   readonly #client: Client;
   readonly #room: Room<Payload>;
+  /** This user first, the others by name. */
+  readonly #roster: Roster;
   readonly #newId = messageIds();
-  readonly #typists = new Map<string, ReturnType<typeof setTimeout>>();
-  #typedAt = Number.NEGATIVE_INFINITY;
   #reconnects = 0;
   #gaps = 0;
   #healed = 0;
@@ -36,6 +36,9 @@ export class Talk {
     this.#log = new MessageLog(user);
     this.#client = connect('/connect', { token, pingMs: PING_MS, reconnect: { maxMs: RETURN_MS } });
     this.#room = this.#client.join(room, { since: { last: PAST }, presence: true });
+    this.#roster = this.#room.roster({
+      compare: (one, other) => Number(other.user === user) - Number(one.user === user),
+    });
     for (const id of ['reconnects', 'gaps', 'healed', 'waiting'] as const) this.#status.figure(id, 0);
     this.#status.figure('seq', '–');
     this.#followClient();
@@ -44,6 +47,7 @@ export class Talk {
 
   #followClient(): void {
     this.#client.on('state', (state) => this.#status.show(state));
+    this.#client.on('quality', (quality) => this.#status.quality(quality));
     this.#client.on('latency', ({ rttMs }) => this.#status.latency(rttMs));
     this.#client.on('reconnect', ({ downMs }) => {
       this.#status.figure('reconnects', ++this.#reconnects);
@@ -53,7 +57,8 @@ export class Talk {
 
   #followRoom(): void {
     this.#room.on('event', (event) => this.#event(event));
-    this.#room.on('presence', (presence) => this.#members(presence));
+    this.#roster.on('change', () => this.#members());
+    this.#room.typing().on('change', (users) => this.#typing(users));
     this.#room.on('gap', (gap) => this.#gap(gap));
     this.#room.on('healed', ({ from, to, events }) => {
       this.#status.figure('healed', ++this.#healed);
@@ -65,7 +70,6 @@ export class Talk {
   }
 
   #event(event: RoomEvent<Payload>): void {
-    this.#typing(event.from, event.ephemeral === true);
     if (event.ephemeral) return;
     this.#log.message(event, textOf(event.payload));
     this.#position();
@@ -84,31 +88,24 @@ export class Talk {
     this.#position();
   }
 
-  #members({ members, count }: Presence): void {
-    byId('count').textContent = String(count);
-    const items = [...members.values()].map(({ user, connections }) => {
+  #members(): void {
+    const { members, count, mode } = this.#roster;
+    byId('count').textContent = mode === 'full' ? String(count) : `${count}, too many to list`;
+    const items = members.map(({ user, connections }) => {
       const tabs = connections > 1 ? [make('small', '', `${connections} tabs`)] : [];
       return make('li', '', avatar(user), make('span', 'who', user), ...tabs);
     });
     byId('members').replaceChildren(...items);
   }
 
-  #typing(user: string, is: boolean): void {
-    clearTimeout(this.#typists.get(user));
-    this.#typists.delete(user);
-    if (is)
-      this.#typists.set(
-        user,
-        setTimeout(() => this.#typing(user, false), TYPING_MS),
-      );
-    const names = [...this.#typists.keys()];
-    const verb = names.length === 1 ? 'is' : 'are';
-    byId('typing').textContent = names.length === 0 ? '' : `${names.join(', ')} ${verb} typing…`;
+  #typing(users: readonly string[]): void {
+    const verb = users.length === 1 ? 'is' : 'are';
+    byId('typing').textContent = users.length === 0 ? '' : `${users.join(', ')} ${verb} typing…`;
   }
 
   say(text: string): void {
     const msgId = this.#newId();
-    this.#typedAt = Number.NEGATIVE_INFINITY;
+    this.#room.typing().stop();
     this.#log.waiting(msgId, text);
     this.#room
       .publish({ text }, { msgId })
@@ -120,16 +117,10 @@ export class Talk {
     this.#status.figure('waiting', this.#client.pending);
   }
 
-  /** A key was pressed. */
-  typed(): void {
-    const now = performance.now();
-    if (this.#client.state.name !== 'open' || now - this.#typedAt < TYPING_MS / 2) return;
-    this.#typedAt = now;
-    const options = { ephemeral: true, echo: false };
-    this.#room.publish({ typing: true }, options).catch((error: Error) => {
-      // Not worth a word in the conversation: nobody misses a sign of typing.
-      console.debug(error.message);
-    });
+  /** A key was pressed; `empty`: there is nothing to be sent any more. */
+  typed(empty: boolean): void {
+    if (empty) this.#room.typing().stop();
+    else this.#room.typing().start();
   }
 
   end(): void {

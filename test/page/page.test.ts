@@ -104,6 +104,9 @@ test('two tabs talk, see one another, and the chain of seq and prev', async (t) 
   assert.equal(await figure(ann.page, 'seq'), '2');
   await bob.page.locator('#text').pressSequentially('hm');
   await ann.page.waitForSelector('#typing:has-text("bob is typing")');
+  await bob.page.fill('#text', '');
+  await until(ann.page, 'bob has given up', async () => (await figure(ann.page, 'typing')) === '');
+  assert.equal(await figure(ann.page, 'quality'), 'good');
   const late = await openTab(`${broker.httpUrl}/#room=lobby&name=cid`);
   assert.deepEqual(await lines(late.page, 2), ['hello <b>bob</b>', 'hello ann'], 'a newcomer sees the past');
   await bob.page.click('#leave');
@@ -124,7 +127,10 @@ test('kill -9 and a restart: what is written meanwhile arrives once, in both tab
   await say(ann, 'before');
   await Promise.all([lines(ann, 1), lines(bob, 1)]);
   await broker.kill();
-  for (const page of [ann, bob]) await page.waitForSelector('#banner[data-state=waiting]');
+  for (const page of [ann, bob]) {
+    await page.waitForSelector('#banner[data-state=waiting]');
+    assert.equal(await figure(page, 'quality'), 'weak: lost');
+  }
   await say(ann, 'away 1');
   await say(bob, 'away 2');
   await say(ann, 'away 3');
