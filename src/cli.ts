@@ -12,6 +12,14 @@ import {
   explainOnline,
   showExplanation,
 } from './cli/explain.ts';
+import {
+  askFate,
+  EXPLAIN_MESSAGE_HELP,
+  exitOf,
+  type MessageFlags,
+  messageFlags,
+  showFate,
+} from './cli/explain-message.ts';
 import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
@@ -27,6 +35,7 @@ const HELP = `carillon: a WebSocket pub/sub broker
   carillon keys           make and rotate the keys that tokens are signed with
   carillon streams apply  create or update the NATS streams that the settings ask for
   carillon explain access why a client may, or may not, do something in a room
+  carillon explain message  what became of a message for a user
   carillon doctor         what is wrong with settings, machine, keys and NATS, and how to mend it
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
@@ -90,8 +99,7 @@ async function keys(args: readonly string[]): Promise<void> {
   const done = await runKeys(args, Date.now());
   if (done.ok) return void process.stdout.write(done.text);
   if (done.kind === 'usage') return refuseUsage(done.reason, 'See: carillon keys --help\n');
-  process.stderr.write(`carillon: ${done.reason}\n`);
-  process.exitCode = EXIT.failed;
+  failed(done.reason);
 }
 
 async function streams([action, ...args]: readonly string[]): Promise<void> {
@@ -120,8 +128,9 @@ async function applyStreams(config: Config): Promise<void> {
 const DENIED = 2;
 
 async function explain([what, ...args]: readonly string[]): Promise<void> {
-  if ([what, ...args].some((arg) => arg === '--help' || arg === '-h'))
-    return void process.stdout.write(EXPLAIN_HELP);
+  const help = what === 'message' ? EXPLAIN_MESSAGE_HELP : EXPLAIN_HELP;
+  if ([what, ...args].some((arg) => arg === '--help' || arg === '-h')) return void process.stdout.write(help);
+  if (what === 'message') return explainMessage(args);
   if (what !== 'access')
     return refuseUsage(`there is nothing to explain about ${what ?? '(nothing)'}`, EXPLAIN_HELP);
   const read = explainFlags(args);
@@ -131,12 +140,24 @@ async function explain([what, ...args]: readonly string[]): Promise<void> {
   if (result !== undefined) tell(flags, result);
 }
 
+async function explainMessage(args: readonly string[]): Promise<void> {
+  const read = messageFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, 'See: carillon explain message --help\n');
+  const { json } = read.flags;
+  const result = await askFate(withAdminToken(read.flags));
+  if (!result.ok) return failed(result.reason);
+  const { explained } = result;
+  process.stdout.write(json ? `${JSON.stringify(explained)}\n` : showFate(explained));
+  process.exitCode = exitOf(explained.verdict);
+}
+
+function failed(reason: string): void {
+  process.stderr.write(`carillon: ${reason}\n`);
+  process.exitCode = EXIT.failed;
+}
+
 function tell({ json, question }: ExplainFlags, result: ExplainResult): void {
-  if (!result.ok) {
-    process.stderr.write(`carillon: ${result.reason}\n`);
-    process.exitCode = EXIT.failed;
-    return;
-  }
+  if (!result.ok) return failed(result.reason);
   const { explanation } = result;
   process.stdout.write(json ? `${JSON.stringify(explanation)}\n` : showExplanation(explanation, question));
   process.exitCode = explanation.decision === 'allow' ? EXIT.ok : DENIED;
@@ -145,9 +166,13 @@ function tell({ json, question }: ExplainFlags, result: ExplainResult): void {
 /** What is better not typed on a command line, where others on this machine can read it. */
 async function withSecrets(flags: ExplainFlags): Promise<ExplainFlags> {
   const { question } = flags;
-  const adminToken = flags.adminToken ?? process.env['CARILLON_ADMIN_TOKEN'];
   const token = question.token === '-' ? (await text(process.stdin)).trim() : question.token;
-  return { ...flags, question: { ...question, token }, ...(adminToken && { adminToken }) };
+  return { ...withAdminToken(flags), question: { ...question, token } };
+}
+
+function withAdminToken<Flags extends ExplainFlags | MessageFlags>(flags: Flags): Flags {
+  const adminToken = flags.adminToken ?? process.env['CARILLON_ADMIN_TOKEN'];
+  return { ...flags, ...(adminToken && { adminToken }) };
 }
 
 async function ask(flags: ExplainFlags): Promise<ExplainResult | undefined> {

@@ -12,6 +12,7 @@ import { actions } from './admin/actions.ts';
 import { banning } from './admin/bans.ts';
 import { diagnosis } from './admin/diagnosis.ts';
 import { type Explain, explaining } from './admin/explain.ts';
+import { type ExplainMessage, fates } from './admin/fate.ts';
 import { overview } from './admin/overview.ts';
 import { revoking } from './admin/revoke.ts';
 import { schemaViolations } from './admin/schemas.ts';
@@ -39,6 +40,7 @@ export interface RouteParts {
   readonly parsePolicy: ParsePolicy;
   readonly exclusions: Exclusions;
   readonly explain: Explain;
+  readonly explainMessage: ExplainMessage;
   readonly usage: UsageBook;
   readonly limits: ApiLimits;
 }
@@ -58,6 +60,7 @@ export function routesOf(parts: RouteParts): Route[] {
     ...overview(cluster),
     ...actions(cluster),
     ...explaining(explain),
+    ...fates(parts.explainMessage),
     ...revoking(exclusions),
     ...banning(exclusions),
     ...schemaViolations(cluster),

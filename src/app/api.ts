@@ -1,6 +1,7 @@
 import { type Api, type ApiParts, createApi } from '../api/api.ts';
 import { dryRun } from '../broker/access/dry-run.ts';
 import type { NodeView } from '../broker/admin/view.ts';
+import { explainMessage } from '../broker/fate/verdict.ts';
 import { type Config, parsePolicy } from '../config.ts';
 import { nowMs } from './time.ts';
 
@@ -15,6 +16,7 @@ export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): 
     backend,
     policies,
     explain: (question) => dryRun({ verifier, policies, ...known }, question),
+    explainMessage: (question) => explainMessage(needs.cluster, view.fates, question),
     parsePolicy: (value) => parsePolicy(value, config.limits.schemas),
     adminToken: config.admin.token,
     limits: config.api,

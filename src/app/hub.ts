@@ -71,6 +71,7 @@ export function createHub(config: Config, { serverId, record, ticketSecrets, ...
     policies: config.rooms,
     ...(record.parts !== undefined && { lifecycle: record.parts }),
     askMs: config.cluster.askMs,
+    explain: config.explain,
     clock,
     ticks: nowMs,
     batching: config.delivery,

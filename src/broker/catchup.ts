@@ -1,6 +1,8 @@
 import type { Bundles } from './bundles.ts';
 import type { Delivery } from './delivery.ts';
 import type { RoomEvent } from './event.ts';
+import type { Moment } from './fate/ring.ts';
+import type { Witness } from './fate/witness.ts';
 import type { Membership } from './membership.ts';
 import type { Bus, Connection, Defer, Fault, ReplayPage, Ticks } from './ports.ts';
 import type { Limits } from './settings.ts';
@@ -26,12 +28,16 @@ export interface CatchUpParts {
   readonly ticks: Ticks;
   readonly defer: Defer;
   readonly tally: Tally;
+  readonly witness: Witness;
 }
 
 /** A member on its way from a position in the past to native delivery. */
-interface CatchUp {
+export interface CatchUp {
   readonly member: Membership;
   epoch: string;
+  /** Where and when it began. */
+  readonly from: number;
+  readonly began: Moment;
   /** The last position sent. */
   cursor: number;
   /** Whether it waits for its socket to send what was given to it. */
@@ -115,14 +121,23 @@ export class CatchUps {
     }
   }
 
+  /** The catch-up of the member that is under way. */
+  under(member: Membership): Pick<CatchUp, 'from' | 'cursor' | 'began'> | undefined {
+    return this.#active.get(member);
+  }
+
   /** The member has left, or has caught up. */
   stop(member: Membership): void {
+    const catchUp = this.#active.get(member);
+    if (catchUp === undefined) return;
     this.#active.delete(member);
+    this.#parts.witness.replayed(member, catchUp.from, catchUp.cursor, catchUp.began);
     this.#parts.tally.catchUps = this.#active.size;
   }
 
   #add(member: Membership, epoch: string, cursor: number): CatchUp {
-    const catchUp = { member, epoch, cursor, parked: false, waited: false };
+    const began = this.#parts.witness.moment();
+    const catchUp = { member, epoch, from: cursor, began, cursor, parked: false, waited: false };
     this.#active.set(member, catchUp);
     this.#parts.tally.catchUps = this.#active.size;
     return catchUp;
@@ -220,6 +235,7 @@ export class CatchUps {
     if (result.gap !== undefined) {
       const { from, to, reason } = result.gap;
       this.#parts.tally.gap(reason);
+      this.#parts.witness.gap(member, from, to, reason, 'skip');
       const room = member.room.ref.name;
       this.#parts.bundles.tell(member, { type: 'gap', room, from, to, reason, action: 'skip' });
       catchUp.cursor = to;
@@ -289,8 +305,8 @@ export class CatchUps {
   #handOver(member: Membership): void {
     const { delivery, bundles } = this.#parts;
     const { room, connection } = member;
-    this.stop(member);
     delivery.flushRoom(room);
+    this.stop(member);
     room.attach(member);
     bundles.tell(member, { type: 'caught_up', room: room.ref.name, seq: room.last });
     if (!this.#together) bundles.flush(connection);

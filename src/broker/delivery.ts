@@ -1,6 +1,7 @@
 import type { Encoding, GapReason } from '../protocol/frames.ts';
 import { bytesOf, type Encoded, encodeEvents, encodeFrame } from './encode.ts';
 import type { RoomEvent } from './event.ts';
+import type { Witness } from './fate/witness.ts';
 import { Holding } from './holding.ts';
 import { Meter } from './meter.ts';
 import type { After, Clock, Defer, Fanout } from './ports.ts';
@@ -28,6 +29,7 @@ export interface DeliveryParts {
   readonly clock: Clock;
   readonly tally: Tally;
   readonly tracing: Tracing;
+  readonly witness: Witness;
 }
 
 /**
@@ -44,6 +46,7 @@ export class Delivery implements RoomHost {
   readonly #clock: Clock;
   readonly #tally: Tally;
   readonly #tracing: Tracing;
+  readonly #witness: Witness;
   #rooms: Room[] = [];
   #answers: Answerable[] = [];
   #scheduled = false;
@@ -51,7 +54,7 @@ export class Delivery implements RoomHost {
   #published = 0;
   #onPublished: (bytes: number) => void = () => {};
 
-  constructor({ fanout, batching, defer, after, clock, tally, tracing }: DeliveryParts) {
+  constructor({ fanout, batching, defer, after, clock, tally, tracing, witness }: DeliveryParts) {
     this.#fanout = fanout;
     this.#batching = batching;
     this.#holding = new Holding(after, (rooms) => {
@@ -62,6 +65,7 @@ export class Delivery implements RoomHost {
     this.#clock = clock;
     this.#tally = tally;
     this.#tracing = tracing;
+    this.#witness = witness;
   }
 
   gathered(room: Room, event: RoomEvent): void {
@@ -79,9 +83,15 @@ export class Delivery implements RoomHost {
     else if (room.held && this.#fills(room, event)) this.#flushLater(room);
   }
 
+  passed(room: Room, event: RoomEvent): void {
+    this.#witness.passed(room, event);
+    event.placed();
+  }
+
   lost(room: Room, from: number, to: number, reason: GapReason): void {
     this.flushRoom(room);
     this.#tally.gap(reason);
+    this.#witness.lost(room, from, to, reason);
     const frame = { type: 'gap', room: room.ref.name, from, to, reason, action: 'skip' } as const;
     for (const encoding of ['json', 'msgpack'] as const) {
       if (room[encoding] === 0) continue;
@@ -129,7 +139,9 @@ export class Delivery implements RoomHost {
     const events = room.pending;
     if (events === undefined) return;
     room.pending = undefined;
-    this.#observe(room, events);
+    const now = this.#clock.now();
+    this.#observe(room, events, now);
+    this.#witness.handed(room, events, now);
     room.pendingBytes = 0;
     let start = 0;
     for (let at = 0; at < events.length; at++) {
@@ -169,9 +181,8 @@ export class Delivery implements RoomHost {
   }
 
   /** Publish-to-deliver, seen at the oldest event of the batch. */
-  #observe(room: Room, events: readonly RoomEvent[]): void {
+  #observe(room: Room, events: readonly RoomEvent[], now: number): void {
     const oldest = events[0] as RoomEvent;
-    const now = this.#clock.now();
     this.#tally.delivery.observe(Math.max(0, now - oldest.ts));
     room.meter ??= new Meter();
     room.meter.add(events.length, room.pendingBytes, now);

@@ -2,6 +2,7 @@ import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
 import type { Cluster } from './cluster.ts';
 import { Delivery } from './delivery.ts';
+import { type FateSettings, Witness } from './fate/witness.ts';
 import { type LifecycleHooks, type Lived, NO_LIFECYCLE } from './lifecycle/hooks.ts';
 import { Lifecycle, type LifecycleParts } from './lifecycle/lifecycle.ts';
 import type { Tenants } from './limits/tenants.ts';
@@ -31,6 +32,7 @@ export interface DomainParts {
   readonly askMs: number;
   /** Absent: no record of sessions is kept. */
   readonly lifecycle?: Pick<LifecycleParts, 'sink' | 'archive' | 'graceMs'>;
+  readonly explain: FateSettings;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
   readonly verifier: TokenVerifier;
@@ -67,13 +69,15 @@ export interface Domain {
   readonly signals: Signals;
   readonly stamps: Stamps;
   readonly lifecycle: LifecycleHooks;
+  readonly witness: Witness;
 }
 
 export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader & Lived>): Domain {
   const { bus, clock, ticks, defer, limits, tally, tracing = NO_TRACING } = parts;
-  const delivery = new Delivery({ ...parts, tracing });
+  const witness = new Witness(parts.explain, clock);
+  const delivery = new Delivery({ ...parts, tracing, witness });
   const bundles = new Bundles(parts);
-  const catchUps = new CatchUps({ bus, delivery, bundles, limits, ticks, defer, tally });
+  const catchUps = new CatchUps({ bus, delivery, bundles, limits, ticks, defer, tally, witness });
   const slow = new SlowReaders({
     sessions,
     limits,
@@ -83,6 +87,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     catchUps,
     ticks,
     tally,
+    witness,
   });
   const rooms = new Rooms(parts.policies, parts.tenants.policies, bus, delivery, tally);
   delivery.whenPublished((bytes) => slow.published(bytes));
@@ -108,6 +113,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Re
     schemas: new SchemaChecks({ limits: limits.schemas, clock, ticks, tally }),
     signals: new Signals({ ...parts, tracing, limits: limits.ephemeral }),
     stamps,
+    witness,
     lifecycle:
       parts.lifecycle === undefined
         ? NO_LIFECYCLE

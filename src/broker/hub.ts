@@ -10,6 +10,8 @@ import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { type DrainPlan, drainSessions } from './drain.ts';
 import type { Cause, Exclusions } from './exclusion/exclusions.ts';
 import { Sweep } from './exclusion/sweep.ts';
+import { Fates } from './fate/fates.ts';
+import type { Departed } from './fate/trail.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
 import type { After, Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
@@ -108,6 +110,7 @@ export class Hub {
       backend: this.#backend,
       policies: this.#domain.tenants.policies,
       violations: this.#domain.schemas.samples,
+      fates: new Fates(this.#domain, this.#sessions),
       sessions: this.#sessions,
       rooms: () => rooms.all(),
       room: (tenant, name) => rooms.get(roomKey(tenant, name)),
@@ -190,6 +193,7 @@ export class Hub {
     this.#domain.tenants.tick(now);
     this.#domain.presence.tick(now);
     this.#domain.lifecycle.tick();
+    this.#domain.witness.trails.tick(now);
   }
 
   /** Before the cluster: what is not over yet is given to other nodes. */
@@ -268,15 +272,18 @@ export class Hub {
     // A session taken over has a newer connection under the same id.
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
     const { id, generation, newest } = session;
-    const ending = { ...(session.endedWith ?? { code, reason: '' }), at: this.#domain.clock.now() };
+    const { endedWith } = session;
+    const at = this.#domain.clock.now();
+    const ending = { code: endedWith?.code ?? code, reason: endedWith?.reason ?? '', at };
+    this.#domain.witness.departed(departed(session, ending));
     this.#resumptions.ended({ session: id, generation }, newest, ending);
-    if (session.endedWith !== undefined && newest === generation)
+    if (endedWith !== undefined && newest === generation)
       this.#endings.ended({ session: id, generation }, ending);
     this.#domain.tally.connections = this.#sessions.size;
     this.#domain.tally.close(closedBy(code));
     this.#exclusions.abuse.closed(session.identity, session.connection.address, code);
     const { tenant, user } = session.identity;
-    this.#domain.log.debug({ session: session.id, tenant, user, code }, 'closed');
+    this.#domain.log.debug({ session: id, tenant, user, code }, 'closed');
   }
 
   #schedule(session: Session): void {
@@ -324,4 +331,11 @@ export class Hub {
       ...(last !== undefined && { last }),
     };
   }
+}
+
+function departed(session: Session, { code, reason, at }: Ending): Departed {
+  const { id, stamp, connectedAt, endedWith, trail } = session;
+  const { tenant, user } = session.identity;
+  const unsent = endedWith?.unsent;
+  return { session: id, tenant, user, stamp, connectedAt, at, code, reason, unsent, trail };
 }

@@ -1,4 +1,7 @@
+import type { ErrorCode } from '../protocol/codes.ts';
 import type { AckFrame, Overflow, ServerFrame } from '../protocol/frames.ts';
+import type { Moment } from './fate/ring.ts';
+import type { Trail } from './fate/trail.ts';
 import type { Tenant } from './limits/tenant.ts';
 import type { Connection, Fault, Identity } from './ports.ts';
 import type { Room, RoomMember } from './room.ts';
@@ -9,6 +12,8 @@ export interface Owner {
   readonly id: string;
   readonly connection: Connection;
   readonly identity: Identity;
+  /** What has happened to it. */
+  readonly trail: Trail;
   /** At once. */
   send(frame: ServerFrame): void;
   /** After the events of this turn. */
@@ -17,6 +22,16 @@ export interface Owner {
   expel(membership: Membership, fault: Fault): void;
   /** Ends the session with 4102. */
   endSlow(): void;
+}
+
+/** How a membership began. */
+export interface Entered {
+  readonly joined: Moment;
+  readonly epoch: string;
+  /** The position that its events begin after. */
+  readonly from: number;
+  /** With a position that the client had. */
+  readonly resumed: boolean;
 }
 
 const HELD_ACKS = 1000;
@@ -30,6 +45,10 @@ export class Membership implements RoomMember {
   at = -1;
   native = false;
   present = false;
+  /** Once it is present. */
+  entered: Entered | undefined;
+  /** Why the server ended it. */
+  expelledFor: ErrorCode | undefined;
   /** What the record of sessions calls it, once it is present. */
   place = '';
   /** Counts among those that the room has places for. */

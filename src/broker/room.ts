@@ -1,5 +1,6 @@
 import type { Encoding, GapReason, Position } from '../protocol/frames.ts';
 import type { RoomEvent } from './event.ts';
+import type { EventRing } from './fate/ring.ts';
 import type { Latest } from './latest.ts';
 import type { Tenant } from './limits/tenant.ts';
 import type { Meter } from './meter.ts';
@@ -34,6 +35,8 @@ export interface Waiting {
 /** What a room asks of the node, so that it knows nothing else of it. */
 export interface RoomHost {
   gathered(room: Room, event: RoomEvent): void;
+  /** No member here is served by a topic. */
+  passed(room: Room, event: RoomEvent): void;
   lost(room: Room, from: number, to: number, reason: GapReason): void;
   /** Publishes what has been gathered. */
   flushRoom(room: Room): void;
@@ -72,6 +75,8 @@ export class Room implements RoomSink {
   latest: Latest | undefined;
   /** undefined: nothing has been delivered yet. */
   meter: Meter | undefined;
+  /** undefined: as `meter`. */
+  ring: EventRing | undefined;
   #opening: Opened[] | undefined = [];
   /** The feed is closed for good: whoever comes to this object is told the same, at once. */
   #failure: Fault | undefined;
@@ -91,6 +96,11 @@ export class Room implements RoomSink {
   /** Members that it may have on all nodes together; 0: no limit. */
   get capacity(): number {
     return capacityOf(this.ref.policy.capacity, this.tenant.policy.membersPerRoom);
+  }
+
+  /** The position of the last event that has gone out. */
+  get published(): number {
+    return this.pending?.find(({ ephemeral }) => !ephemeral)?.prev ?? this.last;
   }
 
   /** Whether events wait beyond this turn: their acks must not overtake them. */
@@ -186,7 +196,7 @@ export class Room implements RoomSink {
       this.latest?.add(event);
     }
     if (this.json + this.msgpack > 0) this.#host.gathered(this, event);
-    else event.placed();
+    else this.#host.passed(this, event);
   }
 
   gap(from: number, to: number, reason: GapReason): void {

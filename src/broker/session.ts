@@ -5,6 +5,7 @@ import { type Access, allows, compileAccess, type Grant } from './access/access.
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { bytesOf, type Encoded, encodeFrame, joinEncoded } from './encode.ts';
+import { Trail } from './fate/trail.ts';
 import { Allowance, overEphemeral, overOperations } from './limits/operations.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
@@ -17,6 +18,8 @@ export interface Request {
   readonly id?: RequestId;
   readonly msgId?: string;
   readonly room?: string;
+  /** Of the frame. */
+  readonly type?: string;
 }
 
 /** A room as this session sees it: decided once, since a publish asks every time. */
@@ -45,6 +48,7 @@ export class Session implements Owner, Answerable, TenantMember {
   readonly connectedAt: number;
   readonly rooms = new Map<string, Membership>();
   readonly tenant: Tenant;
+  readonly trail = new Trail();
   readonly #domain: Domain;
   readonly #allowance = new Allowance();
   #identity: Identity;
@@ -58,7 +62,7 @@ export class Session implements Owner, Answerable, TenantMember {
   /** The socket is; what it was in is told together. */
   #gone = false;
   /** Why this side ended it, if it did. */
-  endedWith: { readonly code: number; readonly reason: string } | undefined;
+  endedWith: { readonly code: number; readonly reason: string; readonly unsent: number } | undefined;
 
   constructor(
     { session, generation, stamp }: Resumption & { readonly stamp: number },
@@ -164,6 +168,7 @@ export class Session implements Owner, Answerable, TenantMember {
 
   refuse(request: Request, fault: Omit<Fault, 'ok'>): void {
     this.#domain.tally.error(fault.code);
+    this.#domain.witness.refused(this.trail, request, fault);
     this.send(errorFrame(request, fault));
   }
 
@@ -210,6 +215,7 @@ export class Session implements Owner, Answerable, TenantMember {
   }
 
   expel(membership: Membership, fault: Fault): void {
+    membership.expelledFor = fault.code;
     this.drop(membership);
     this.#domain.tally.error(fault.code);
     this.send({ type: 'left', room: membership.room.ref.name, code: fault.code, reason: fault.reason });
@@ -220,13 +226,18 @@ export class Session implements Owner, Answerable, TenantMember {
    * @param lost with its connection, which may come back.
    */
   drop(membership: Membership, lost = false): void {
-    const { delivery, rooms, catchUps, slow, presence, tally, cursors, places, lifecycle } = this.#domain;
+    const { delivery, rooms, catchUps, slow, presence, tally, cursors, places, lifecycle, witness } =
+      this.#domain;
     const { room } = membership;
+    const handed = this.#handed(membership);
+    // What the room has gathered goes out before a leave, but to nobody whose socket is gone.
+    const gone = witness.moment();
     delivery.flushRoom(room);
     membership.releaseAcks();
     this.rooms.delete(room.ref.name);
     catchUps.stop(membership);
     slow.stop(membership);
+    witness.left(membership, handed, this.#gone ? gone : witness.moment());
     room.remove(membership);
     tally.memberships--;
     if (membership.present && !this.#gone) lifecycle.left(this, membership.place);
@@ -236,6 +247,14 @@ export class Session implements Owner, Answerable, TenantMember {
     cursors.flush(room.ref, membership.user);
   }
 
+  /** The last position handed to the socket when the membership ends now. */
+  #handed(membership: Membership): number {
+    const { catchUps, slow } = this.#domain;
+    const { room } = membership;
+    const behind = catchUps.under(membership)?.cursor ?? slow.away(membership)?.from;
+    return behind ?? (this.#gone ? room.published : room.last);
+  }
+
   end(why: CloseReason, detail?: string): void {
     if (this.ended) return;
     this.ended = true;
@@ -243,7 +262,8 @@ export class Session implements Owner, Answerable, TenantMember {
     for (const { room } of this.rooms.values()) this.#domain.delivery.flushRoom(room);
     this.flushAnswers();
     this.#domain.bundles.flush(this.connection);
-    this.endedWith = { code: CLOSE_CODES[why].code, reason: detail ?? why };
+    const unsent = this.connection.buffered();
+    this.endedWith = { code: CLOSE_CODES[why].code, reason: detail ?? why, unsent };
     this.connection.end(this.endedWith.code, this.endedWith.reason);
   }
 

@@ -2,6 +2,8 @@ import type { GapAction } from '../protocol/frames.ts';
 import type { Bundles } from './bundles.ts';
 import type { CatchUps } from './catchup.ts';
 import type { Delivery } from './delivery.ts';
+import type { Moment } from './fate/ring.ts';
+import type { Witness } from './fate/witness.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
 import type { Connection, RoomRef, Ticks } from './ports.ts';
@@ -26,6 +28,13 @@ export interface SlowReaderParts {
   readonly catchUps: CatchUps;
   readonly ticks: Ticks;
   readonly tally: Tally;
+  readonly witness: Witness;
+}
+
+/** A member that is away from its topic: the position that it left it at, and when. */
+export interface Away {
+  readonly from: number;
+  readonly began: Moment;
 }
 
 /**
@@ -40,8 +49,8 @@ export interface SlowReaderParts {
 export class SlowReaders {
   readonly #parts: SlowReaderParts;
   readonly #bytesPerRound: number;
-  /** Members with `skip` or `latest` that are away from their topic, and the position they left it at. */
-  readonly #away = new Map<Membership, number>();
+  /** Members with `skip` or `latest`. */
+  readonly #away = new Map<Membership, Away>();
   #round: Iterator<Reader>;
   #due = 0;
 
@@ -72,13 +81,26 @@ export class SlowReaders {
   drained(session: Reader): void {
     if (this.#away.size === 0 || session.connection.buffered() >= this.#parts.limits.catchUpBytes) return;
     for (const member of session.rooms.values()) {
-      const from = this.#away.get(member);
-      if (from !== undefined) this.#comeBack(member, from);
+      const away = this.#away.get(member);
+      if (away !== undefined) this.#comeBack(member, away);
     }
   }
 
+  away(member: Membership): Away | undefined {
+    return this.#away.get(member);
+  }
+
+  /** The member has left. */
   stop(member: Membership): void {
-    if (!this.#away.delete(member)) return;
+    const away = this.#away.get(member);
+    if (away === undefined) return;
+    // What it missed is no gap: nobody told it.
+    this.#parts.witness.wasAway(member, away, { to: away.from, action: 'skip', kept: [] });
+    this.#forget(member);
+  }
+
+  #forget(member: Membership): void {
+    this.#away.delete(member);
     if (member.overflow === 'latest') member.room.latest?.release(member.room);
   }
 
@@ -108,7 +130,7 @@ export class SlowReaders {
       this.#parts.catchUps.resume(member);
       return;
     }
-    this.#away.set(member, room.last);
+    this.#away.set(member, { from: room.last, began: this.#parts.witness.moment() });
     if (member.overflow === 'latest') {
       room.latest ??= new Latest();
       room.latest.retain();
@@ -116,21 +138,22 @@ export class SlowReaders {
   }
 
   /** Tells what was missed, and back to the topic in the same step. */
-  #comeBack(member: Membership, from: number): void {
+  #comeBack(member: Membership, away: Away): void {
     const { room, connection } = member;
-    const { delivery, bundles } = this.#parts;
+    const { delivery, bundles, witness } = this.#parts;
     delivery.flushRoom(room);
-    let position = from;
-    if (member.overflow === 'latest') {
-      for (const event of room.latest?.since(from) ?? []) {
-        this.#gap(member, position, event.prev, 'latest');
-        bundles.add(member, event);
-        position = event.seq;
-      }
+    let position = away.from;
+    const kept = member.overflow === 'latest' ? (room.latest?.since(position) ?? []) : [];
+    for (const event of kept) {
+      this.#gap(member, position, event.prev, 'latest');
+      bundles.add(member, event);
+      position = event.seq;
     }
-    this.#gap(member, position, room.last, member.overflow === 'latest' ? 'latest' : 'skip');
+    const action = member.overflow === 'latest' ? 'latest' : 'skip';
+    this.#gap(member, position, room.last, action);
     bundles.flush(connection);
-    this.stop(member);
+    witness.wasAway(member, away, { to: room.last, action, kept: kept.map(({ seq }) => seq) });
+    this.#forget(member);
     room.attach(member);
     member.releaseAcks();
   }

@@ -34,6 +34,8 @@ export interface Fanout {
 /** A publisher that asked for `echo: false`, carried from its publish to the delivery of the event. */
 export interface Skip {
   readonly connection: Connection;
+  /** Of its session. */
+  readonly stamp: number;
   /** The event has just gone out to everybody else: the ack may take its place at the publisher. No `seq`: ephemeral. */
   placed(seq: number | undefined): void;
 }

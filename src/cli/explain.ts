@@ -5,8 +5,8 @@ import { type DryRunQuestion, dryRun, type Explanation } from '../broker/access/
 import { IdentityCounts } from '../broker/identity-counts.ts';
 import { Policies } from '../broker/limits/policy.ts';
 import { ACTIONS, type Log } from '../broker/ports.ts';
-import { isTree } from '../config/document.ts';
 import type { Config } from '../config.ts';
+import { askAdmin } from './ask.ts';
 import { type Usage, usage } from './serve.ts';
 
 export const EXPLAIN_HELP = `carillon explain access: what a client with this token would be answered, and the rule that decides
@@ -35,9 +35,6 @@ export interface ExplainFlags {
   readonly adminToken?: string;
   readonly json: boolean;
 }
-
-/** How long a broker may take to answer. */
-const TIMEOUT_MS = 10_000;
 
 export function explainFlags(args: readonly string[]): Usage<ExplainFlags> {
   const texts = Object.fromEntries(FLAGS.map((name) => [name, { type: 'string' as const }]));
@@ -94,20 +91,8 @@ export async function explainOnline(
   { question, adminToken }: ExplainFlags,
   admin: string,
 ): Promise<ExplainResult> {
-  const response = await fetch(new URL('/admin/v1/explain-access', admin), {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      ...(adminToken !== undefined && { authorization: `Bearer ${adminToken}` }),
-    },
-    body: JSON.stringify(question),
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  }).catch((error: unknown) => ({ failed: error instanceof Error ? (error.cause ?? error) : error }));
-  if ('failed' in response) return { ok: false, reason: `${admin} does not answer: ${response.failed}` };
-  const answer: unknown = await response.json().catch(() => undefined);
-  if (!isTree(answer)) return { ok: false, reason: `${admin} answered ${response.status}, and no JSON` };
-  if (response.ok && 'decision' in answer) return { ok: true, explanation: answer as unknown as Explanation };
-  return { ok: false, reason: `${admin} answered ${response.status}: ${String(answer['reason'] ?? '')}` };
+  const asked = await askAdmin(admin, '/admin/v1/explain-access', question, adminToken, 'decision');
+  return asked.ok ? { ok: true, explanation: asked.answer as unknown as Explanation } : asked;
 }
 
 export function showExplanation(explanation: Explanation, { action, room }: DryRunQuestion): string {

@@ -58,6 +58,7 @@ export function buildConfig(settings: Settings, { auth, token, tls }: Secrets, a
     usage: { flushMs: usage.flushMs, ageMs: usage.age, bytes: usage.bytes, records: usage.records },
     lifecycle: buildLifecycle(settings.lifecycle),
     tracing: settings.tracing && buildTracing(settings.tracing),
+    explain: settings.explain,
     readiness: settings.readiness,
     nats: settings.nats && buildNats(settings.nats),
   });

@@ -285,6 +285,15 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   lifecycle: lifecycleSchema.prefault({}),
   tracing: tracingSchema.optional(),
+  explain: z
+    .strictObject({
+      rooms: count(1, 1_000_000).prefault(1000),
+      roomEvents: count(0, 100_000).prefault(512),
+      sessionNotes: count(1, 10_000).prefault(64),
+      bytes: size(64 * KIB, GIB).prefault('16MiB'),
+      keepMs: duration(1000, 24 * HOUR_MS).prefault('15m'),
+    })
+    .prefault({}),
   readiness: z.strictObject({ loopLagMs: duration(10, 60_000).prefault('500ms') }).prefault({}),
   nats: natsSchema.optional(),
 });

@@ -1,5 +1,6 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { VerifierOptions } from '../auth/verifier.ts';
+import type { FateSettings } from '../broker/fate/witness.ts';
 import type { LogLevel } from '../broker/ports.ts';
 import type {
   AbuseSettings,
@@ -99,6 +100,7 @@ export interface Config {
   readonly lifecycle: LifecycleSettings;
   /** Absent: nothing is traced. */
   readonly tracing?: TracingSettings;
+  readonly explain: FateSettings;
   readonly readiness: { readonly loopLagMs: number };
   /** Absent: the embedded bus. */
   readonly nats?: NatsConfig;

@@ -1,6 +1,7 @@
 import { createTickets } from '../../src/auth/tickets.ts';
 import type { Cluster } from '../../src/broker/cluster.ts';
 import type { Exclusions } from '../../src/broker/exclusion/exclusions.ts';
+import type { FateSettings } from '../../src/broker/fate/witness.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { Policies, type PolicyOverride, UNLIMITED } from '../../src/broker/limits/policy.ts';
 import { Tenants } from '../../src/broker/limits/tenants.ts';
@@ -31,6 +32,14 @@ import type { Encoding, ServerFrame } from '../../src/protocol/frames.ts';
 import { compilePattern } from '../../src/protocol/room.ts';
 import { exclusionsOf, memoryCluster } from './exclusions.ts';
 import { LIMITS } from './limits.ts';
+
+const EXPLAIN: FateSettings = {
+  rooms: 100,
+  roomEvents: 100,
+  sessionNotes: 20,
+  bytes: 1_048_576,
+  keepMs: 60_000,
+};
 
 const PRESENCE: PresenceSettings = {
   batchMs: 0,
@@ -149,6 +158,7 @@ export interface SimOptions {
   readonly cluster?: Cluster;
   readonly abuse?: Partial<AbuseSettings>;
   readonly presence?: Partial<PresenceSettings>;
+  readonly explain?: Partial<FateSettings>;
 }
 
 /** A whole node without sockets, with a clock and a loop that the test turns by hand. */
@@ -198,6 +208,7 @@ export class SimNode {
       bus: this.bus,
       cluster: options.cluster ?? alone(this.#serverId, clock),
       askMs: 500,
+      explain: { ...EXPLAIN, ...options.explain },
       presence: { ...PRESENCE, ...options.presence },
       cursors: options.cursors ?? new MemoryCursors(limits.cursors),
       fanout: this.#fanout(),

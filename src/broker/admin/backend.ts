@@ -37,9 +37,20 @@ export class Backend {
 
   /** As a client's publish: the tenant's limits hold, durable rooms answer when it is stored. */
   publish({ tenant, room, ...rest }: BackendPublication): Promise<Accepted | Fault> {
-    const { rooms, clock, tenants, tally, schemas } = this.#domain;
+    const { rooms } = this.#domain;
     const ref = isRoomName(room) ? rooms.ref(tenant, room) : undefined;
     if (ref === undefined) return Promise.resolve(NO_SUCH_ROOM);
+    return this.#publish(ref, rest).then((outcome) => {
+      const { witness } = this.#domain;
+      const asked = { type: 'pub', room: ref.key, ...(rest.msgId && { msgId: rest.msgId }) };
+      if (!outcome.ok) witness.refused(witness.backends, asked, outcome);
+      return outcome;
+    });
+  }
+
+  #publish(ref: RoomRef, rest: Omit<BackendPublication, 'tenant' | 'room'>): Promise<Accepted | Fault> {
+    const { clock, tenants, tally, schemas } = this.#domain;
+    const { tenant, name: room } = ref;
     const oversized = this.oversized(rest.payload);
     if (oversized !== undefined) return Promise.resolve(oversized);
     const refused = tenants.of(tenant).admitPublish(rest.payload, clock);

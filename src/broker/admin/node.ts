@@ -1,5 +1,6 @@
 /** What one node does for the admin calls of the whole installation: the answers to their questions. */
 import type { Cancel, Cluster } from '../cluster.ts';
+import type { FateQuestion, NodeFate } from '../fate/fates.ts';
 import type { Violation } from '../schema/samples.ts';
 import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
 import { closeRoom, kick, type Selector } from './removal.ts';
@@ -40,6 +41,7 @@ export interface Questions {
     { readonly tenant?: string | undefined; readonly limit: number },
     readonly Violation[],
   ];
+  readonly 'admin.message-fate': [FateQuestion, NodeFate];
   readonly 'admin.log-level': [{ readonly level: string; readonly tenant?: string | undefined }, boolean];
   readonly 'admin.keys': [{ readonly refresh: boolean }, NodeKeys];
   readonly 'admin.diagnostics': [Record<string, never>, object];
@@ -78,6 +80,7 @@ export class NodeAdmin {
       'admin.keys': ({ refresh }) => operations.keys(refresh),
       'admin.diagnostics': () => operations.diagnostics(),
       'admin.schema-violations': ({ tenant, limit }) => view.violations.list(tenant, limit),
+      'admin.message-fate': (question) => view.fates.here(question, cluster.node),
       'admin.log-level': ({ level, tenant }) => {
         operations.setLogLevel(level, tenant);
         return true;

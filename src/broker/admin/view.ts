@@ -1,3 +1,4 @@
+import type { Fates } from '../fate/fates.ts';
 import type { Policies } from '../limits/policy.ts';
 import type { BusHealth } from '../ports.ts';
 import type { Room } from '../room.ts';
@@ -14,6 +15,7 @@ export interface NodeView {
   readonly backend: Backend;
   readonly policies: Policies;
   readonly violations: Samples;
+  readonly fates: Fates;
   readonly tally: Tally;
   health(): BusHealth;
   /** Milliseconds since 1970. */

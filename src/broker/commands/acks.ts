@@ -65,6 +65,10 @@ class HeldAck implements Skip, Answerable {
     return this.#session.connection;
   }
 
+  get stamp(): number {
+    return this.#session.stamp;
+  }
+
   /** If the event has reached the room, it goes out with what the room has gathered; otherwise it never comes to this node. */
   settled(outcome: Accepted | Fault): void {
     if (this.#answered) return;

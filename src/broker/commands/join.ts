@@ -130,6 +130,7 @@ function joinFresh(session: Session, frame: JoinFrame, domain: Domain, member: M
   domain.delivery.flushRoom(member.room);
   member.room.attach(member);
   session.send(joined(session, frame, domain, member, 'fresh', 0));
+  entered(domain, member, member.room.last, false);
   // Of what was published while the room was opening.
   member.releaseAcks();
 }
@@ -175,8 +176,10 @@ function joinedSince(
   domain.bundles.tell(session, answer);
   // Presence comes by a topic, to which the member is subscribed already.
   if (member.watches) domain.bundles.flush(session.connection);
-  if (page.gap !== undefined) tellGap(session, domain, frame.room, page.gap);
-  domain.catchUps.start(member, page, positionBefore(page, since, member.room.last));
+  const position = positionBefore(page, since, member.room.last);
+  entered(domain, member, position, 'seq' in since && page.recovered !== 'none');
+  if (page.gap !== undefined) tellGap(domain, member, page.gap);
+  domain.catchUps.start(member, page, position);
 }
 
 /** Where a catch-up stands before the first event of the page. */
@@ -187,11 +190,18 @@ function positionBefore(page: ReplayPage, since: NonNullable<JoinFrame['since']>
   return 'seq' in since && page.recovered !== 'none' ? since.seq : head;
 }
 
-function tellGap(session: Session, domain: Domain, room: string, gap: NonNullable<ReplayPage['gap']>): void {
+function tellGap(domain: Domain, member: Membership, gap: NonNullable<ReplayPage['gap']>): void {
   domain.tally.gap(gap.reason);
   const action = gap.reason === 'epoch' ? 'backfill' : 'skip';
   const { from, to, reason } = gap;
-  domain.bundles.tell(session, { type: 'gap', room, from, to, reason, action });
+  const room = member.room.ref.name;
+  domain.witness.gap(member, from, to, reason, action);
+  domain.bundles.tell(member, { type: 'gap', room, from, to, reason, action });
+}
+
+/** For whoever asks later what this member was to get. */
+function entered({ witness }: Domain, member: Membership, from: number, resumed: boolean): void {
+  member.entered = { joined: witness.moment(), epoch: member.room.epoch, from, resumed };
 }
 
 function joined(

@@ -275,5 +275,5 @@ function nodes(promised: Promised): void {
 
 /** The bus carries it and looks at nothing of it. */
 function token(): Skip {
-  return { connection: Object.create(null), placed: () => {} };
+  return { connection: Object.create(null), stamp: 0, placed: () => {} };
 }
