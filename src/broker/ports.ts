@@ -178,6 +178,15 @@ export interface BusHealth {
   readonly detail: string;
   /** Gauges by a closed set of names, for the metrics: `history_events`, `history_bytes`, `rooms`, … */
   readonly figures: Readonly<Record<string, number>>;
+  /** Of each stream that the durable rooms are spread over, by its number; absent: there are none. */
+  readonly shards?: readonly ShardHealth[] | undefined;
+}
+
+export interface ShardHealth {
+  /** Publishes without an answer. */
+  readonly unanswered: number;
+  /** Of the oldest that could not be sent yet. */
+  readonly lagMs: number;
 }
 
 // ------------------------------------------------------------------------------------------------- auth

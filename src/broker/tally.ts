@@ -94,6 +94,8 @@ export class Tally {
   compressed = 0;
   /** Before compression. */
   compressedBytes = 0;
+  /** Bytes of one compressed message a second, and what they were deflated to. */
+  readonly compressionSample = { before: 0, after: 0 };
   /** Messages that would have been compressed, had the loop not been late. */
   uncompressed = 0;
   published = 0;

@@ -29,6 +29,7 @@ import {
   openDescriptors,
   startedAtSeconds,
 } from './process.ts';
+import { describeShards } from './shards.ts';
 import { describeTracing, type SpanCounts } from './spans.ts';
 import { describeTls, type TlsFigures } from './tls.ts';
 import { describeUsage } from './usage.ts';
@@ -71,6 +72,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeRooms(instruments, source.tally);
   describeProcess(instruments, lag, gc, source.version);
   describeBusState(instruments, source.bus);
+  describeShards(instruments, source.bus);
   if (source.api !== undefined) describeApi(instruments, source.api);
   if (source.tls !== undefined) describeTls(instruments, source.tls);
   if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
@@ -235,6 +237,12 @@ function describeCompression(instruments: Instruments, tally: Tally): void {
     'Messages that would have been compressed, had the loop not been later than compression.loopLagMs.',
     () => tally.uncompressed,
   );
+  instruments.counters(
+    'compression_sample_bytes_total',
+    'Of one compressed message a second, deflated once more to see: its bytes before and after.',
+    'stage',
+    () => tally.compressionSample,
+  );
 }
 
 function describeSchemas(instruments: Instruments, tally: Tally): void {
@@ -307,6 +315,12 @@ function describeLoop(instruments: Instruments, lag: LoopLagMeter, gc: GcMeter):
     () => gc.seconds,
   );
   instruments.counters('gc_runs_total', 'Runs of the garbage collector.', 'kind', () => gc.runs);
+  describeHistogram(
+    instruments,
+    'gc_pause_seconds',
+    'Pauses of the garbage collector, of all kinds.',
+    gc.pauses,
+  );
   instruments.gauges(
     'loop_lag_seconds',
     'How late timers of the event loop fired, since the scrape before this one.',

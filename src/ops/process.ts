@@ -2,6 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import process from 'node:process';
+import { Histogram } from '../broker/tally.ts';
 
 /**
  * NaN where there is no /proc, or where descriptors have run out and it cannot be opened. Linux 6.2 and later say
@@ -69,10 +70,14 @@ const KIND_OF: ReadonlyMap<number, GcKind> = new Map([
   [constants.NODE_PERFORMANCE_GC_WEAKCB, 'weakcb'],
 ]);
 
+/** From a scavenge of a small heap to what clients feel. */
+export const PAUSE_BOUNDS_MS = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000];
+
 /** Counts the pauses of the garbage collector. */
 export class GcMeter {
   readonly seconds: Record<GcKind, number> = { minor: 0, major: 0, incremental: 0, weakcb: 0 };
   readonly runs: Record<GcKind, number> = { minor: 0, major: 0, incremental: 0, weakcb: 0 };
+  readonly pauses = new Histogram(PAUSE_BOUNDS_MS);
   readonly #observer: PerformanceObserver;
 
   constructor() {
@@ -92,6 +97,7 @@ export class GcMeter {
     if (name === undefined) return;
     this.seconds[name] += entry.duration / 1000;
     this.runs[name]++;
+    this.pauses.observe(entry.duration);
   }
 }
 

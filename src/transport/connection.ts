@@ -60,6 +60,7 @@ export class UwsConnection implements Connection {
   send(data: string | Uint8Array): boolean {
     if (this.#socket === undefined || this.#lost) return false;
     const compress = this.#compression?.takes(data.length) ?? false;
+    if (compress) this.#compression?.sample(data);
     return this.#socket.send(data, this.#binary, compress) !== 2;
   }
 

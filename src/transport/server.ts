@@ -13,6 +13,7 @@ import type {
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebAnswer, WebHandler } from '../broker/web.ts';
+import { CLOSE_CODES } from '../protocol/codes.ts';
 import type { Encoding } from '../protocol/frames.ts';
 import { Apps, type Generation } from './apps.ts';
 import { Compression, type CompressionSettings, NO_COMPRESSION } from './compression.ts';
@@ -204,8 +205,10 @@ export class Transport implements Fanout {
       drain: (socket: WebSocket<Admitted>) =>
         guarded(log, () => socket.getUserData().connection.peer?.drained()),
       dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
-      close: (socket: WebSocket<Admitted>, code: number) =>
-        guarded(log, () => this.#closed(socket.getUserData().connection, generation(), code)),
+      close: (socket: WebSocket<Admitted>, code: number, reason: ArrayBuffer) =>
+        guarded(log, () =>
+          this.#closed(socket.getUserData().connection, generation(), causeOf(code, reason)),
+        ),
     };
   }
 
@@ -273,4 +276,11 @@ function guarded(log: Log, run: () => void): void {
   } catch (error) {
     log.error({ err: error }, 'socket callback failed');
   }
+}
+
+/** 1006 of its own accord, with these words, when nothing was received for idleTimeout (docs/transport.md). */
+const IDLE = Buffer.from('WebSocket timed out from inactivity');
+
+function causeOf(code: number, reason: ArrayBuffer): number {
+  return code === 1006 && IDLE.equals(new Uint8Array(reason)) ? CLOSE_CODES.heartbeat_timeout.code : code;
 }

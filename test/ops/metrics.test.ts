@@ -8,6 +8,7 @@ import type { BusHealth } from '../../src/broker/ports.ts';
 
 import { SCHEMA_OUTCOMES, SIGNAL_OUTCOMES, SLOW_OUTCOMES, Tally } from '../../src/broker/tally.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
+import { PAUSE_BOUNDS_MS } from '../../src/ops/process.ts';
 import { CLOSE_CODES, ERROR_CODES } from '../../src/protocol/codes.ts';
 import { type Family, parseExposition } from './exposition.ts';
 
@@ -203,7 +204,7 @@ test('the figures of the bus carry its kind, and one that appears later is added
   assert.equal(second.get('carillon_bus_state')?.samples.get('carillon_bus_state{bus="nats"}'), 0);
 });
 
-const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.boundsMs];
+const BOUNDS_MS = [...new Tally().delivery.boundsMs, ...new Tally().catchUpTurn.boundsMs, ...PAUSE_BOUNDS_MS];
 
 const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
   outcome: new RegExp(
@@ -219,6 +220,7 @@ const CLOSED_LABELS: Readonly<Record<string, readonly string[] | RegExp>> = {
   ],
   code: Object.keys(ERROR_CODES),
   bus: ['embedded', 'nats'],
+  stage: ['before', 'after'],
   le: [...BOUNDS_MS.map((ms) => String(ms / 1000)), '+Inf'],
   version: ['1.2.3', process.version],
   mode: ['user', 'system'],
@@ -255,7 +257,18 @@ test('every label has a closed set of values, whatever the tally was given', asy
     }
   }
   assert.equal(all.get('carillon_gaps_total')?.samples.get('carillon_gaps_total{reason="other"}'), 1000);
-  assert.ok(series < 230, `${series} series`);
+  assert.ok(series < 250, `${series} series`);
+});
+
+test('each stream says what it has not answered, and how long the oldest has waited', async () => {
+  const shards = [
+    { unanswered: 3, lagMs: 0 },
+    { unanswered: 70, lagMs: 1500 },
+  ];
+  const value = await scrape(new Tally(), () => ({ ...UP, shards }));
+  assert.equal(value('bus_shard_unanswered{shard="0"}'), 3);
+  assert.equal(value('bus_shard_unanswered{shard="1"}'), 70);
+  assert.equal(value('bus_shard_lag_seconds{shard="1"}'), 1.5);
 });
 
 test('the process is described: memory, CPU, start, garbage collection', async () => {

@@ -110,6 +110,20 @@ test('while the loop is late nothing is compressed, and the figures say so', asy
   client.destroy();
 });
 
+test('one message of a second says what compression saves', async () => {
+  const node = await serve();
+  const client = await RawSocket.upgraded(node.port, OFFER);
+  const { connection } = node.guest();
+  const { compressionSample } = node.tally;
+  for (let at = 0; at < 3; at++) connection.send(TEXT);
+  assert.equal(compressionSample.before, TEXT.length);
+  assert.ok(compressionSample.after > 0 && compressionSample.after < TEXT.length / 10);
+  node.transport.observeLag(1);
+  for (let at = 0; at < 3; at++) connection.send(TEXT);
+  assert.equal(compressionSample.before, 2 * TEXT.length);
+  client.destroy();
+});
+
 test('what a client sends compressed arrives inflated, and counts so', async () => {
   const node = await serve();
   const client = await library(node);

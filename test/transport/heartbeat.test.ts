@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { CLOSE_CODES } from '../../src/protocol/codes.ts';
 import { frame, handshakeText, OPCODE, RawSocket } from '../support/raw-socket.ts';
 import { type Guest, startTransport, type TestTransport } from './support/parts.ts';
 import { pause } from './support/spawn.ts';
@@ -39,7 +40,7 @@ function guestOf(user: string): Guest {
 async function closedWithin(guest: () => Guest, ms: number): Promise<number> {
   const from = performance.now();
   while (guest().closed === undefined && performance.now() - from < ms) await pause(50);
-  assert.equal(guest().closed, 1006);
+  assert.equal(guest().closed, CLOSE_CODES.heartbeat_timeout.code);
   return performance.now() - from;
 }
 

@@ -214,6 +214,7 @@ export class NatsBus implements Bus {
         ...this.#durable?.figures(),
         ...this.cursors.figures(),
       },
+      shards: this.#durable?.shards(),
     };
   }
 

@@ -10,6 +10,7 @@ import type {
   RoomRef,
   RoomSink,
   Settle,
+  ShardHealth,
   Skip,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy } from '../../broker/settings.ts';
@@ -220,6 +221,15 @@ export class Durable {
       epoch_changes: this.#epochs.changes,
       replay_connected: this.#replayConnected ? 1 : 0,
     };
+  }
+
+  shards(): ShardHealth[] {
+    const { env, options } = this.#parts;
+    const begun = env.ticks() + options.publishTimeoutMs;
+    return this.#publisher.lanes.map(({ unanswered, until }) => ({
+      unanswered,
+      lagMs: until === undefined ? 0 : Math.max(0, begun - until),
+    }));
   }
 
   async close(): Promise<void> {

@@ -115,6 +115,14 @@ export class Publisher {
     return this.#queuedBytes;
   }
 
+  /** Of each shard, how many are not answered, and until when the oldest that waits has time. */
+  get lanes(): { readonly unanswered: number; readonly until: number | undefined }[] {
+    return this.#lanes.map(({ inflight, again, waiting }) => ({
+      unanswered: inflight + again.length + waiting.length,
+      until: (again[0] ?? waiting.first)?.outgoing.until,
+    }));
+  }
+
   /** Shards whose gate is closed. */
   get closed(): number[] {
     return this.#lanes.filter(({ closedAt }) => closedAt !== undefined).map(({ shard }) => shard);

@@ -66,6 +66,10 @@ test('as many as the window in flight, the others wait in order', () => {
   assert.deepEqual(desk.inflight, ['a', 'c', 'd', 'e']);
   desk.publish('x', 1);
   assert.ok(desk.inflight.includes('x'), 'the other stream has its own window');
+  assert.deepEqual(desk.publisher.lanes, [
+    { unanswered: 5, until: 15_000 },
+    { unanswered: 1, until: undefined },
+  ]);
   desk.answer('a c d e f');
   assert.equal(desk.outcomes.size, 6);
   assert.equal(desk.publisher.queued, 0);
