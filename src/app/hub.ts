@@ -78,6 +78,7 @@ export function createHub(config: Config, { serverId, record, ticketSecrets, ...
     presence: {
       ...config.presence,
       messageBytes: config.cluster.messageBytes,
+      heartbeatMs: config.cluster.heartbeatMs,
       silenceMs: config.cluster.heartbeatMs * (config.cluster.missed - 1),
     },
     defer: setImmediate,

@@ -193,10 +193,20 @@ export interface PresenceSettings {
   readonly fullMembers: number;
   /** The most members of a room whose changes are told. */
   readonly deltaMembers: number;
+  /** In larger rooms how many there are is told at most so often, to clients and between nodes. */
+  readonly countMs: number;
+  /** Users of a node and a room that stand for all of them where only counts are told. */
+  readonly sketch: number;
+  /** Members of other nodes that are kept by name, over all rooms. */
+  readonly othersNames: number;
+  /** Of samples of other nodes' members, over all rooms, in bytes. */
+  readonly othersSketches: number;
   /** Lost connections whose users stay, per room that they were in. */
   readonly kept: number;
   /** `cluster.messageBytes`. */
   readonly messageBytes: number;
+  /** `cluster.heartbeatMs`: what has been missed is noticed so soon. */
+  readonly heartbeatMs: number;
   /** How long a node has been silent at least when it is called down. */
   readonly silenceMs: number;
 }

@@ -1,6 +1,7 @@
 /** What no single setting can get wrong: the settings against one another and against the machine. */
 import { isShortSecret, SECRET_BYTES_MIN } from '../auth/keys.ts';
 import { TENANT_NAME } from '../broker/ports.ts';
+import { sketchBytes } from '../broker/presence/teller.ts';
 import { pingSeconds } from './heartbeat.ts';
 import { checkSecrets, isKeyless } from './identity.ts';
 import type { Fault } from './keys.ts';
@@ -34,6 +35,7 @@ export function checkSettings(settings: Settings, auth: AuthConfig, machine: Mac
     ...checkCompression(settings),
     ...checkTimes(settings),
     ...checkState(settings),
+    ...checkPresence(settings),
     ...checkLifecycle(settings),
     ...checkRooms(settings),
     ...checkTenants(settings),
@@ -167,6 +169,18 @@ function checkState({ state, nats }: Settings): Fault[] {
     });
   }
   return faults;
+}
+
+function checkPresence({ presence: { sketch }, cluster: { messageBytes } }: Settings): Fault[] {
+  const bytes = sketchBytes(sketch);
+  if (bytes <= messageBytes) return [];
+  return [
+    {
+      path: ['presence', 'sketch'],
+      value: String(sketch),
+      expected: `what fits into cluster.messageBytes (${showSize(messageBytes)}): it takes ${bytes} bytes`,
+    },
+  ];
 }
 
 function checkLifecycle({ lifecycle, state, nats }: Settings): Fault[] {

@@ -257,6 +257,10 @@ export const settingsSchema = z.strictObject({
       digestMs: duration(1000, 24 * HOUR_MS).prefault('5m'),
       fullMembers: count(0, 1_000_000).prefault(1000),
       deltaMembers: count(0, 1_000_000).prefault(5000),
+      countMs: duration(1000, 60_000).prefault('1s'),
+      sketch: count(64, 65_536).prefault(1024),
+      othersNames: count(0, 100_000_000).prefault(1_000_000),
+      othersSketches: size(0, 16 * GIB).prefault('64MiB'),
       kept: count(0, 100_000_000).prefault(200_000),
     })
     .prefault({}),

@@ -88,7 +88,7 @@ export interface Config {
     readonly rotateSeconds: number;
   };
   readonly cluster: ClusterSettings;
-  readonly presence: Omit<PresenceSettings, 'messageBytes' | 'silenceMs'>;
+  readonly presence: Omit<PresenceSettings, 'messageBytes' | 'heartbeatMs' | 'silenceMs'>;
   /** dir: where the embedded bus keeps the stores through restarts; absent: in memory only. */
   readonly state: StateLimits & { readonly dir?: string };
   readonly api: {

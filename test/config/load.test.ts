@@ -251,6 +251,8 @@ test('settings are checked against one another', () => {
     ['limits: { historyPageBytes: 8MiB }', 'limits.historyPageBytes'],
     ['reconnect: { minMs: 30s }', 'reconnect.minMs'],
     ['drain: { windowMs: 25s }', 'drain.windowMs'],
+    ['presence: { sketch: 65536 }', 'presence.sketch'],
+    ['cluster: { messageBytes: 1KiB }', 'presence.sketch'],
     ['proxyProtocol: v2', 'proxyProtocol'],
     ['rooms: []', 'rooms'],
     ['rooms: [{ match: "**" }, { match: "a" }]', 'rooms[1].match'],

@@ -51,6 +51,11 @@ const PRESENCE: PresenceSettings = {
   kept: 1000,
   messageBytes: 262_144,
   silenceMs: 4000,
+  heartbeatMs: 2000,
+  countMs: 1000,
+  sketch: 1024,
+  othersNames: 1_000_000,
+  othersSketches: 67_108_864,
 };
 
 export const QUIET: Log = { debug: noop, info: noop, warn: noop, error: noop };

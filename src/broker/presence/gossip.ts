@@ -1,10 +1,23 @@
-/** What the nodes tell one another of who is in which room, over `Cluster`. */
+/** What a node hears from the others of who is in the rooms that somebody here watches, over `Cluster`. */
 import type { Cancel, Cluster, NodeChange, NodeInfo } from '../cluster.ts';
 import type { After, Clock, Defer } from '../ports.ts';
 import type { PresenceSettings } from '../settings.ts';
-import { pack } from './pack.ts';
-import type { Slice } from './slice.ts';
-import { type Delta, digestOf, type Part } from './state.ts';
+import { ALL, Asking, type Wanted } from './asking.ts';
+import { Forms } from './forms.ts';
+import { BYTES_PER_HASH, type Sample, unpacked } from './sketch.ts';
+import type { Load, Slice } from './slice.ts';
+import { type Counted, type CountTold, type Delta, digestOf } from './state.ts';
+import {
+  BEAT,
+  type Beat,
+  ENVELOPE_BYTES,
+  PARTS,
+  type Parts,
+  Teller,
+  topicOf,
+  WHO,
+  type Who,
+} from './teller.ts';
 import type { RoomPresence } from './view.ts';
 
 export interface GossipParts {
@@ -14,32 +27,21 @@ export interface GossipParts {
   readonly after: After;
   readonly defer: Defer;
   readonly views: ReadonlyMap<string, RoomPresence>;
+  /** What the views keep of other nodes. */
+  readonly load: Load;
   /** What other nodes have told has changed who is there. */
   readonly changed: (view: RoomPresence) => void;
   /** Nobody of this node asks for the room any more. */
   readonly idle: (view: RoomPresence) => void;
 }
 
-/** `[key]`: the whole is wanted; with version, count and digest: only if it differs. */
-type Wanted = readonly [string] | readonly [string, number, number, number];
-interface Parts {
-  readonly i: string;
-  readonly r: readonly Part[];
-}
-
-const ASK = 'presence.ask';
-const PARTS = 'presence.parts';
 const BACK = 'presence.back';
-/** To all nodes. */
-const ALL = '';
 /** A whole that has not come is asked for again. */
 const RETRY_MS = 1000;
 /** A room goes on to be listened to after its last watcher or query: the next one finds it ready. */
 const KEEP_MS = 10_000;
 /** Members of a node that nobody calls alive: a heartbeat makes it known, or they leave. */
 const STRANGER_MS = 10_000;
-/** Of a message: what is around a list. */
-const ENVELOPE_BYTES = 512;
 
 /** A node listens to the rooms that somebody here watches, and tells of those that somebody here is in. */
 export class Gossip {
@@ -48,11 +50,11 @@ export class Gossip {
   readonly #syncing = new Set<RoomPresence>();
   readonly #ending = new Set<RoomPresence>();
   readonly #idling = new Set<RoomPresence>();
-  /** Could not be told. */
-  readonly #unsent = new Set<RoomPresence>();
-  readonly #wanted = new Map<string, Map<string, Wanted>>();
-  /** Of the last delta of this run, over all rooms. */
-  #version = 0;
+  /** Up to which version of each run of a node all is known that was told. */
+  readonly #beats = new Map<string, number>();
+  readonly #teller: Teller;
+  readonly #asking: Asking;
+  readonly #forms: Forms;
   #round: Iterator<RoomPresence>;
   /** Rooms that are due to be compared: few rooms make less than one a tick. */
   #due = 0;
@@ -60,9 +62,17 @@ export class Gossip {
   constructor(parts: GossipParts) {
     this.#parts = parts;
     this.#round = this.#hearing.keys();
-    const { cluster } = parts;
-    cluster.hear(ASK, (wanted, from) => this.#answer(wanted as Wanted[], from));
+    const { cluster, defer, settings } = parts;
+    this.#teller = new Teller(parts);
+    this.#asking = new Asking(cluster, defer, settings.messageBytes - ENVELOPE_BYTES);
+    this.#forms = new Forms({
+      ...parts,
+      teller: this.#teller,
+      asking: this.#asking,
+      syncing: (view) => this.#syncing.add(view),
+    });
     cluster.hear(PARTS, (message, from) => this.#received(message as Parts, from));
+    cluster.hear(BEAT, (message) => this.#beat(message as Beat));
     cluster.hear(BACK, (_, from) => this.#resync(({ node }) => node === from, from));
     cluster.watchNodes((info, change) => this.#node(info, change));
     cluster.watchConnected((connected) => {
@@ -75,13 +85,15 @@ export class Gossip {
     if (this.#hearing.has(view)) return;
     const { cluster, clock } = this.#parts;
     // First: what is told while the answers are under way must not be missed.
-    const cancel = cluster.hear(topicOf(view.key), (delta, from) => this.#heard(view, delta as Delta, from));
+    const cancel = cluster.hear(topicOf(view.key), (told, from) =>
+      this.#heard(view, told as Delta | CountTold, from),
+    );
     this.#hearing.set(view, cancel);
     for (const { node, incarnation } of cluster.nodes().slice(1))
       view.slice(node, incarnation).askedAt = clock.now();
     if (view.whole) return;
     this.#syncing.add(view);
-    this.#want(ALL, [view.key]);
+    this.#asking.want(ALL, wholeOf(view));
   }
 
   /** Whether other nodes are listened to. */
@@ -97,18 +109,24 @@ export class Gossip {
 
   /** Tells the others what has changed here; what cannot be told now is told after the return of the connection. */
   tell(view: RoomPresence): void {
-    if (!view.untold) return;
-    const { cluster } = this.#parts;
-    for (const s of pack(view.untoldStates(), this.#bytes)) {
-      const delta: Delta = { i: cluster.incarnation, p: view.version, v: ++this.#version, s };
-      if (cluster.tell(topicOf(view.key), delta) === 'unavailable') {
-        this.#unsent.add(view);
-        return;
-      }
-      view.version = delta.v;
-    }
-    view.told();
-    if (view.localCount === 0) view.version = 0;
+    if (this.#hearing.has(view)) this.#forms.fit(view);
+    this.#teller.tell(view);
+  }
+
+  /**
+   * Which of the users are in the room on any node, by asking all; at the latest after `presence.joinWaitMs`.
+   * `all`: whether every node has answered.
+   */
+  who(view: RoomPresence, users: readonly string[], then: (there: string[], all: boolean) => void): void {
+    const { cluster, settings } = this.#parts;
+    const question: Who = [view.key, users];
+    void cluster.ask(WHO, question, settings.joinWaitMs).then(({ answers, missing }) => {
+      const there = new Set([...answers.values()].flatMap((answer) => answer as string[]));
+      then(
+        users.filter((user) => there.has(user)),
+        missing.length === 0,
+      );
+    });
   }
 
   /** To be called about once a second. */
@@ -118,20 +136,19 @@ export class Gossip {
     this.#endDue();
     for (const view of this.#syncing) this.#retry(view);
     for (const view of this.#idling) this.#rest(view, now);
+    this.#forms.tick();
+    this.#teller.tick();
     // One at the most for each room: an answer may be the whole room.
     this.#due = Math.min(this.#hearing.size, this.#due + (this.#hearing.size * 1000) / settings.digestMs);
     for (; this.#due >= 1; this.#due--) this.#compareNext();
   }
 
-  get #bytes(): number {
-    return this.#parts.settings.messageBytes - ENVELOPE_BYTES;
-  }
-
   // --------------------------------------------------------------------------------- what others tell
 
-  #heard(view: RoomPresence, delta: Delta, from: string): void {
-    const slice = this.#slice(view, from, delta.i);
-    slice.delta(delta);
+  #heard(view: RoomPresence, told: Delta | CountTold, from: string): void {
+    const slice = this.#slice(view, from, told.i);
+    if ('n' in told) view.heardCount(slice, told.v, this.#sampleOf(told));
+    else slice.delta(told);
     this.#settle(view, slice);
   }
 
@@ -140,9 +157,39 @@ export class Gossip {
       const view = this.#parts.views.get(part.key);
       if (view === undefined || !this.#hearing.has(view)) continue;
       const slice = this.#slice(view, from, i);
-      slice.part(part);
-      // A part with others to come is no reason to ask anew.
-      if (part.more === 0) this.#settle(view, slice);
+      if ('same' in part) slice.same(part.v);
+      else if ('n' in part) view.heardCount(slice, part.v, this.#sampleOf(part));
+      // With others to come there is no reason to ask anew.
+      else if (!slice.part(part)) continue;
+      this.#settle(view, slice);
+    }
+  }
+
+  #sampleOf({ n: users, l: level, h }: Counted): Sample {
+    const { load, settings } = this.#parts;
+    const hashes = unpacked(h);
+    const fits = load.hashes + hashes.length <= settings.othersSketches / BYTES_PER_HASH;
+    return { users, level, hashes: fits ? hashes : undefined };
+  }
+
+  /** What has been missed is known by the next beat at the latest. */
+  #beat({ i, after, to, rooms }: Beat): void {
+    for (const [key, version] of rooms) {
+      const view = this.#parts.views.get(key);
+      const slice = view?.slices.get(i);
+      if (view === undefined || slice === undefined || slice.syncing || slice.version >= version) continue;
+      this.#askFor(view, slice, wholeOf(view));
+    }
+    const known = this.#beats.get(i) ?? 0;
+    if (after > known) this.#compareAll(i);
+    if (to > known) this.#beats.set(i, to);
+  }
+
+  #compareAll(incarnation: string): void {
+    for (const view of this.#hearing.keys()) {
+      const slice = view.slices.get(incarnation);
+      if (slice === undefined || slice.syncing || slice.endsAt !== undefined) continue;
+      this.#askFor(view, slice, [view.key, 'version', slice.version, slice.users]);
     }
   }
 
@@ -158,6 +205,8 @@ export class Gossip {
   }
 
   #settle(view: RoomPresence, slice: Slice): void {
+    view.settle();
+    this.#forms.fit(view);
     if (slice.syncing) {
       this.#syncing.add(view);
       this.#askAgain(view, slice);
@@ -167,67 +216,31 @@ export class Gossip {
   }
 
   #release(view: RoomPresence): void {
-    if (!view.whole) return;
-    this.#syncing.delete(view);
-    for (const then of [...view.waiting]) then();
+    if (view.whole) this.#syncing.delete(view);
+    if (view.ready) for (const then of [...view.waiting]) then();
   }
 
   // ------------------------------------------------------------------------------------------ asking
 
-  #want(node: string, wanted: Wanted): void {
-    if (this.#wanted.size === 0) this.#parts.defer(() => this.#ask());
-    let rooms = this.#wanted.get(node);
-    if (rooms === undefined) {
-      rooms = new Map();
-      this.#wanted.set(node, rooms);
-    }
-    rooms.set(wanted[0], wanted);
-  }
-
-  /** What one turn wants goes out together. Lost or not sent: `tick` asks again. */
-  #ask(): void {
-    const { cluster } = this.#parts;
-    for (const [node, rooms] of this.#wanted)
-      for (const wanted of pack([...rooms.values()], this.#bytes)) {
-        if (node === ALL) cluster.tell(ASK, wanted);
-        else cluster.tellNode(node, ASK, wanted);
-      }
-    this.#wanted.clear();
+  /** Until it is answered the slice does not count as known. */
+  #askFor(view: RoomPresence, slice: Slice, wanted: Wanted): void {
+    slice.syncing = true;
+    slice.askedAt = this.#parts.clock.now();
+    this.#syncing.add(view);
+    this.#asking.want(slice.node, wanted);
   }
 
   #askAgain(view: RoomPresence, slice: Slice): void {
     const now = this.#parts.clock.now();
     if (now - slice.askedAt < RETRY_MS) return;
     slice.askedAt = now;
-    this.#want(slice.node, [view.key]);
+    this.#asking.want(slice.node, wholeOf(view));
   }
 
   #retry(view: RoomPresence): void {
     for (const slice of view.slices.values())
       if (slice.syncing && slice.endsAt === undefined) this.#askAgain(view, slice);
     this.#release(view);
-  }
-
-  #answer(wanted: readonly Wanted[], from: string): void {
-    const { cluster } = this.#parts;
-    const parts = wanted.flatMap((each) => this.#partsOf(each));
-    if (parts.length === 0) return;
-    for (const r of pack(parts, this.#bytes))
-      cluster.tellNode(from, PARTS, { i: cluster.incarnation, r } satisfies Parts);
-  }
-
-  #partsOf([key, version, count, digest]: Wanted): Part[] {
-    const view = this.#parts.views.get(key);
-    // First: the whole is then what the versions say.
-    if (view !== undefined) this.tell(view);
-    const asExpected =
-      version === undefined
-        ? false
-        : (view?.localCount ?? 0) === count && (view?.localDigest() ?? 0) === digest;
-    if (asExpected) return [];
-    const v = view?.version || this.#version;
-    const lists = pack(view?.localStates() ?? [], this.#bytes - ENVELOPE_BYTES);
-    return lists.map((s, at) => ({ key, v, s, more: at < lists.length - 1 ? 1 : 0 }));
   }
 
   /** Whatever loss nobody has noticed is repaired here, room by room over `presence.digestMs`. */
@@ -239,9 +252,9 @@ export class Gossip {
     }
     if (next.done === true) return;
     const view = next.value;
-    for (const { node, syncing, endsAt, version, members } of view.slices.values())
-      if (!syncing && endsAt === undefined)
-        this.#want(node, [view.key, version, members.size, digestOf(members)]);
+    for (const slice of view.slices.values())
+      if (!slice.syncing && slice.endsAt === undefined)
+        this.#asking.want(slice.node, compared(view.key, slice));
   }
 
   // ------------------------------------------------------------------------------------------- nodes
@@ -254,7 +267,10 @@ export class Gossip {
     }
     // Who was silent has been away for a while already: its clients have had that time to come back elsewhere.
     const passed = status.draining ? 0 : settings.silenceMs;
-    if (change === 'down') this.#away(incarnation, Math.max(0, settings.graceMs - passed));
+    if (change === 'down') {
+      this.#beats.delete(incarnation);
+      this.#away(incarnation, Math.max(0, settings.graceMs - passed), status.draining);
+    }
   }
 
   /** Another run of a node that was there a moment ago: it was not silent, so its clients have their whole grace. */
@@ -266,12 +282,13 @@ export class Gossip {
           slice.endsAt = Math.max(slice.endsAt ?? 0, endsAt);
   }
 
-  #away(incarnation: string, ms: number): void {
+  #away(incarnation: string, ms: number, drained: boolean): void {
     const now = this.#parts.clock.now();
     for (const view of this.#hearing.keys()) {
       const slice = view.slices.get(incarnation);
       if (slice === undefined) continue;
-      slice.endsAt = now + ms;
+      // In counts nobody is seen leaving and coming back: whoever has come back elsewhere is in what is told there.
+      slice.endsAt = slice.sample === undefined || drained ? now + ms : now;
       this.#ending.add(view);
       this.#end(view, now);
       this.#release(view);
@@ -286,14 +303,19 @@ export class Gossip {
   }
 
   #end(view: RoomPresence, now: number): void {
-    let ending = false;
+    let [ending, ended] = [false, false];
     for (const slice of view.slices.values()) {
       if (slice.endsAt === undefined) continue;
-      if (slice.endsAt > now) ending = true;
-      else view.endSlice(slice);
+      if (slice.endsAt > now) {
+        ending = true;
+        continue;
+      }
+      view.endSlice(slice);
+      ended = true;
     }
-    if (ending) return;
-    this.#ending.delete(view);
+    if (!ending) this.#ending.delete(view);
+    if (!ended) return;
+    this.#forms.fit(view);
     this.#parts.changed(view);
   }
 
@@ -311,16 +333,13 @@ export class Gossip {
       }
       if (!some) continue;
       this.#syncing.add(view);
-      this.#want(node, [view.key]);
+      this.#asking.want(node, wholeOf(view));
     }
   }
 
   /** This node was cut off: neither side has heard the other. */
   #back(): void {
-    for (const view of [...this.#unsent]) {
-      this.#unsent.delete(view);
-      this.tell(view);
-    }
+    this.#teller.back();
     this.#parts.cluster.tell(BACK, null);
     this.#resync(() => true, ALL);
   }
@@ -334,12 +353,17 @@ export class Gossip {
     this.#syncing.delete(view);
     this.#ending.delete(view);
     view.endSlices();
+    this.#forms.rest(view);
     this.#release(view);
     this.#parts.idle(view);
   }
 }
 
-/** Beyond what a client may write: nothing else is told there. */
-function topicOf(key: string): string {
-  return `p.${key}`;
+function wholeOf({ key, wants }: RoomPresence): Wanted {
+  return wants === undefined ? [key] : [key, wants];
+}
+
+function compared(key: string, { sample, version, users, members }: Slice): Wanted {
+  if (sample !== undefined) return [key, 'version', version, users];
+  return [key, 'digest', users, digestOf(members)];
 }

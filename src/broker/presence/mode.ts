@@ -9,7 +9,7 @@ export interface ModeBounds {
 }
 
 /** A room goes back to telling more only when it is this much below the bound: else it would go to and fro. */
-const BACK = 0.8;
+export const BACK = 0.8;
 
 export function modeOf(
   count: number,

@@ -14,7 +14,7 @@ import type { Rooms } from '../rooms.ts';
 import { Seconds } from '../seconds.ts';
 import type { PresenceSettings } from '../settings.ts';
 import { Gossip } from './gossip.ts';
-import { RoomPresence, type WatchedRoom } from './view.ts';
+import { RoomPresence, type Shared, type WatchedRoom } from './view.ts';
 
 export interface PresenceParts {
   readonly fanout: Fanout;
@@ -41,8 +41,6 @@ interface Lost {
 
 /** In a room as small as this everybody is told at once when a watcher comes, so that it never hears of itself. */
 const SMALL = 100;
-/** Where only counts are told. */
-const COUNT_MS = 1000;
 
 /**
  * Who is in which room, on all nodes, told to those who asked (`presence: true`). Where nobody asked, the embedded bus
@@ -53,6 +51,7 @@ export class Presence implements Answerable {
   readonly #settings: PresenceSettings;
   readonly #gossip: Gossip | undefined;
   readonly #views = new Map<string, RoomPresence>();
+  readonly #shared: Shared;
   #changed = new Set<RoomPresence>();
   readonly #lost = new Map<string, Lost>();
   readonly #due: Seconds<Lost>;
@@ -60,12 +59,14 @@ export class Presence implements Answerable {
   constructor(parts: PresenceParts) {
     this.#parts = parts;
     this.#settings = parts.presence;
+    this.#shared = { sketch: parts.presence.sketch, load: { names: 0, hashes: 0 } };
     this.#due = new Seconds(parts.clock.now());
     if (parts.cluster.kind === 'embedded') return;
     this.#gossip = new Gossip({
       ...parts,
       settings: parts.presence,
       views: this.#views,
+      load: this.#shared.load,
       changed: (view) => this.#mark(view),
       idle: (view) => this.#forget(view),
     });
@@ -107,7 +108,7 @@ export class Presence implements Answerable {
     if (member.watches) this.#watch(member, view, -1);
     if (this.#gossip === undefined && view.watchers === 0) return this.#drop(view);
     const kept = lost && this.#keep(member, view);
-    view.departed(member.user, kept);
+    view.own.departed(member.user, kept);
     this.#mark(view);
     if (member.watches && view.watchers === 0) this.#gossip?.keep(view);
   }
@@ -126,11 +127,11 @@ export class Presence implements Answerable {
     this.#gossip?.keep(view);
     this.#known(view, () => {
       const mode = this.modeOf(view, policy);
-      const told =
-        users === undefined
-          ? mode === 'full' && { members: view.list() }
-          : { users: users.filter((user) => view.has(user)) };
-      then({ mode, ...told, ...this.#counted(view) });
+      if (users === undefined)
+        return then({ mode, ...(mode === 'full' && { members: view.list() }), ...this.#counted(view) });
+      this.#present(view, users, (there, all) =>
+        then({ mode, users: there, ...this.#counted(view), ...(!all && { partial: true }) }),
+      );
     });
   }
 
@@ -167,7 +168,7 @@ export class Presence implements Answerable {
   #viewAt(key: string): RoomPresence {
     let view = this.#views.get(key);
     if (view === undefined) {
-      view = new RoomPresence(key, this.#gossip !== undefined);
+      view = new RoomPresence(key, this.#gossip && this.#shared);
       this.#views.set(key, view);
     }
     return view;
@@ -180,7 +181,7 @@ export class Presence implements Answerable {
     view.room = room;
     room.presence = view;
     for (const member of room.members) if (member.present && member !== newcomer) view.arrived(member);
-    if (view.untold) this.#mark(view);
+    if (view.own.untold) this.#mark(view);
     return view;
   }
 
@@ -189,7 +190,7 @@ export class Presence implements Answerable {
     const room = this.#parts.rooms.get(key);
     if (this.#gossip !== undefined) return room === undefined ? this.#viewAt(key) : this.#viewOf(room);
     if (room?.presence !== undefined) return room.presence;
-    const view = new RoomPresence(key, false);
+    const view = new RoomPresence(key, undefined);
     for (const member of room?.members ?? []) if (member.present) view.arrived(member);
     return view;
   }
@@ -205,7 +206,7 @@ export class Presence implements Answerable {
   }
 
   #forget(view: RoomPresence): void {
-    if (view.localCount === 0 && !view.untold) this.#drop(view);
+    if (view.localCount === 0 && !view.own.untold) this.#drop(view);
   }
 
   /** Nobody here wants to hear of changes. */
@@ -214,9 +215,22 @@ export class Presence implements Answerable {
     if (this.#gossip?.listens(view) !== true) this.#forget(view);
   }
 
+  /** `all`: whether nobody is missing from what is known. */
+  #present(
+    view: RoomPresence,
+    users: readonly string[],
+    then: (there: string[], all: boolean) => void,
+  ): void {
+    if (this.#gossip !== undefined && view.counted) return this.#gossip.who(view, users, then);
+    then(
+      users.filter((user) => view.has(user)),
+      true,
+    );
+  }
+
   #known(view: RoomPresence, then: () => void): void {
     this.#gossip?.listen(view);
-    if (view.whole) return then();
+    if (view.ready) return then();
     let over = false;
     const once = () => {
       if (over) return;
@@ -251,7 +265,7 @@ export class Presence implements Answerable {
   #release(lost: Lost): void {
     this.#due.delete(lost);
     this.#lost.delete(lost.id);
-    lost.view.released(lost.user);
+    lost.view.own.released(lost.user);
     this.#mark(lost.view);
   }
 
@@ -304,10 +318,10 @@ export class Presence implements Answerable {
     this.#send(room, frame, 'msgpack', view.watchersMsgpack);
   }
 
-  /** A count goes out at most once per second; the last one does go out. */
+  /** A count goes out at most once per `presence.countMs`; the last one does go out. */
   #tooSoon(view: RoomPresence): boolean {
     const { clock, after } = this.#parts;
-    const left = view.lastCountAt + COUNT_MS - clock.now();
+    const left = view.lastCountAt + this.#settings.countMs - clock.now();
     if (left <= 0) {
       view.lastCountAt = clock.now();
       return false;
@@ -327,9 +341,12 @@ export class Presence implements Answerable {
     const more = mode === 'full' && view.toldMode !== 'full';
     if (!view.changed && !more) return undefined;
     view.toldMode = mode;
-    const { joined, left } = view.take();
     const head = { type: 'presence', room: room.ref.name, count: view.count } as const;
-    if (mode === 'count') return { ...head, mode };
+    if (mode === 'count') {
+      view.forgetChanges();
+      return { ...head, mode };
+    }
+    const { joined, left } = view.take();
     // Who has joined while changes came without a list, or none came, gets the list now.
     return more ? { ...head, mode, members: view.list() } : { ...head, mode: 'delta', joined, left };
   }

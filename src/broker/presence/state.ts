@@ -24,13 +24,38 @@ export interface Delta {
   readonly s: readonly UserState[];
 }
 
-/** Of one room, the whole of a node at version `v`, in parts. */
+/** Of one room, the whole of a node at version `v`, as part `at` of `of`. */
 export interface Part {
   readonly key: string;
   readonly v: number;
   readonly s: readonly UserState[];
-  /** 0 for the last. */
-  readonly more: 0 | 1;
+  readonly at: number;
+  readonly of: number;
+}
+
+/** What a node tells of its users in place of their names: how many, and `Sample` of them, as text. */
+export interface Counted {
+  readonly v: number;
+  readonly n: number;
+  readonly l: number;
+  readonly h: string;
+}
+
+/** Nothing has changed since version `v`. */
+export interface Same {
+  readonly key: string;
+  readonly v: number;
+  readonly same: 1;
+}
+
+/** As `Delta`, of a node that names nobody. */
+export interface CountTold extends Counted {
+  readonly i: string;
+}
+
+/** As `Part`, of a node that names nobody. */
+export interface CountPart extends Counted {
+  readonly key: string;
 }
 
 export function stateOf(user: string, held: Held | undefined): UserState {
@@ -42,13 +67,18 @@ export function heldOf([, connections, info]: UserState): Held | undefined {
   return connections < 0 ? undefined : { info: info ?? undefined, connections };
 }
 
-/** FNV-1a, then the finalizer of MurmurHash3: 32 bits of which any are as good as others. */
-export function hash32(text: string): number {
+/** FNV-1a: 32 bits of which any are as good as others. */
+function hash32(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return mixed(hash);
+}
+
+/** The finalizer of MurmurHash3: every bit of the 32 depends on all. */
+export function mixed(hash: number): number {
+  let mix = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  mix = Math.imul(mix ^ (mix >>> 13), 0xc2b2ae35);
+  return (mix ^ (mix >>> 16)) >>> 0;
 }
 
 /** The same for the same members, whatever their order. */

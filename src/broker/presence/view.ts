@@ -3,8 +3,10 @@ import type { Encoding, Member, PresenceMode as Mode } from '../../protocol/fram
 import type { Tenant } from '../limits/tenant.ts';
 import type { RoomRef } from '../ports.ts';
 import { type ModeBounds, modeOf } from './mode.ts';
-import { Slice } from './slice.ts';
-import { digestOf, type Held, type Info, stateOf, type UserState } from './state.ts';
+import { type Arrival, Own } from './own.ts';
+import { differentShare, type Sample, together } from './sketch.ts';
+import { type Load, Slice } from './slice.ts';
+import type { Held, Info } from './state.ts';
 
 export interface PresenceDelta {
   readonly joined: readonly Member[];
@@ -19,30 +21,32 @@ export interface WatchedRoom {
   presenceTopic(encoding: Encoding): string;
 }
 
-interface Arrival {
-  readonly user: string;
-  readonly info: Info;
-}
-
-interface Local extends Held {
-  /** Lost connections that the grace keeps. */
-  lost: number;
+/** What it takes to share a room with other nodes. */
+export interface Shared {
+  /** The most hashes of a sample. */
+  readonly sketch: number;
+  readonly load: Load;
 }
 
 export class RoomPresence {
   readonly key: string;
   /** undefined: nobody of this node is in it. */
   room: WatchedRoom | undefined;
-  readonly #local = new Map<string, Local>();
+  readonly own: Own;
   /** Of the other nodes, by incarnation. */
   readonly slices = new Map<string, Slice>();
   /** What changed since the last frame: true for joined. A user who came and went leaves no trace. */
   readonly #changes = new Map<string, boolean>();
-  /** Users of this node whose state the other nodes have not been told. */
-  readonly #untold: Set<string> | undefined;
-  /** As the other nodes have been told; 0: nothing that they would have to remember. */
-  version = 0;
-  count = 0;
+  readonly #shared: Shared | undefined;
+  /** Users whose names are known here. */
+  #named = 0;
+  #counted = false;
+  /** Which part of the users of all nodes are different ones. */
+  #share = 1;
+  /** Whether that may have changed. */
+  stale = false;
+  /** What the other nodes are asked for; undefined: whichever they have. */
+  wants: 'names' | 'count' | undefined;
   /** As of the last frame. */
   toldCount = 0;
   mode: Mode = 'full';
@@ -52,18 +56,17 @@ export class RoomPresence {
   watchersMsgpack = 0;
   /** Who asks for it keeps it for a while. */
   askedUntil = 0;
-  /** Whether the other nodes are listened to. */
-  heard = false;
   /** Joins and queries that wait until all nodes have told who is there. */
   readonly waiting = new Set<() => void>();
   lastCountAt = Number.NEGATIVE_INFINITY;
   /** A count waits for its second. */
   countDue = false;
 
-  /** @param gossips whether there are other nodes to be told. */
-  constructor(key: string, gossips: boolean) {
+  /** @param shared undefined: there are no other nodes. */
+  constructor(key: string, shared: Shared | undefined) {
     this.key = key;
-    this.#untold = gossips ? new Set() : undefined;
+    this.#shared = shared;
+    this.own = new Own(shared?.sketch, (user, local) => this.#put(this.own.members, user, local));
   }
 
   get watchers(): number {
@@ -72,15 +75,23 @@ export class RoomPresence {
 
   /** Members of this node. */
   get localCount(): number {
-    return this.#local.size;
+    return this.own.members.size;
+  }
+
+  get count(): number {
+    if (!this.#counted) return this.#named;
+    const users = [this.localCount];
+    for (const slice of this.slices.values()) users.push(slice.users);
+    return together(users, this.#share);
+  }
+
+  /** Whether some node tells how many there are in place of names: then the count is estimated. */
+  get counted(): boolean {
+    return this.#counted;
   }
 
   get changed(): boolean {
     return this.#changes.size > 0 || this.count !== this.toldCount;
-  }
-
-  get untold(): boolean {
-    return (this.#untold?.size ?? 0) > 0;
   }
 
   /** Whether every node that is there has told who is in the room. */
@@ -89,41 +100,32 @@ export class RoomPresence {
     return true;
   }
 
+  /** Whether it is not about to be known better. */
+  get ready(): boolean {
+    return this.whole && !(this.#counted && this.wants === 'names');
+  }
+
   has(user: string): boolean {
-    if (this.#local.has(user)) return true;
+    if (this.own.members.has(user)) return true;
     for (const { members } of this.slices.values()) if (members.has(user)) return true;
     return false;
   }
 
-  arrived({ user, info }: Arrival): void {
-    const known = this.#local.get(user);
-    const local = {
-      info: info ?? known?.info,
-      connections: (known?.connections ?? 0) + 1,
-      lost: known?.lost ?? 0,
-    };
-    this.#putLocal(user, local);
-  }
-
-  /** @param kept the connection may come back: the user stays until `released`. */
-  departed(user: string, kept: boolean): void {
-    const known = this.#local.get(user);
-    if (known === undefined) return;
-    const local = { ...known, connections: known.connections - 1, lost: known.lost + (kept ? 1 : 0) };
-    this.#putLocal(user, local);
-  }
-
-  /** The grace of one connection of the user is over, or not needed any more. */
-  released(user: string): void {
-    const known = this.#local.get(user);
-    if (known !== undefined) this.#putLocal(user, { ...known, lost: known.lost - 1 });
+  arrived(arrival: Arrival): void {
+    this.own.arrived(arrival);
   }
 
   /** What another node tells; made where there is none yet. */
   slice(node: string, incarnation: string): Slice {
     let slice = this.slices.get(incarnation);
     if (slice === undefined) {
-      slice = new Slice(node, incarnation, this.#put);
+      const load = this.#shared?.load ?? { names: 0, hashes: 0 };
+      slice = new Slice(
+        node,
+        incarnation,
+        (members, user, held) => this.#putTold(load, members, user, held),
+        load,
+      );
       this.slices.set(incarnation, slice);
     }
     return slice;
@@ -132,14 +134,60 @@ export class RoomPresence {
   endSlice(slice: Slice): void {
     slice.end();
     this.slices.delete(slice.incarnation);
+    this.settle();
   }
 
   endSlices(): void {
     for (const slice of this.slices.values()) this.endSlice(slice);
   }
 
+  // Counts in place of names.
+
+  /** A node tells how many there are. */
+  heardCount(slice: Slice, version: number, sample: Sample): void {
+    this.#count();
+    slice.counted(version, sample);
+    this.settle();
+  }
+
+  /** Goes on with counts in place of the names that other nodes have told. @returns what those had told. */
+  forgetNames(): Slice[] {
+    const named = [...this.slices.values()].filter(({ members }) => members.size > 0);
+    if (named.length > 0) this.#count();
+    for (const slice of named) slice.forgetNames(this.#shared?.sketch ?? 0);
+    this.settle();
+    return named;
+  }
+
+  /** After a change of what other nodes tell: once all tell names, these hold. */
+  settle(): void {
+    this.stale = this.#counted;
+    if (!this.#counted) return;
+    for (const { sample } of this.slices.values()) if (sample !== undefined) return;
+    this.#counted = false;
+    this.stale = false;
+    this.#share = 1;
+    this.own.forgetSample();
+  }
+
+  /** Estimates anew. @returns the hashes that were looked at, as its cost. */
+  weigh(): number {
+    const samples = [this.own.sample()];
+    for (const slice of this.slices.values()) samples.push(slice.sampled(this.#shared?.sketch ?? 0));
+    this.#share = differentShare(samples);
+    this.stale = false;
+    return samples.reduce((sum, { hashes }) => sum + (hashes?.length ?? 0), 0);
+  }
+
+  #count(): void {
+    this.#counted = true;
+    this.#changes.clear();
+  }
+
+  // What is told to watchers.
+
   list(): Member[] {
-    const users = new Set(this.#local.keys());
+    const users = new Set(this.own.members.keys());
     for (const { members } of this.slices.values()) for (const user of members.keys()) users.add(user);
     return [...users].map((user) => this.#member(user));
   }
@@ -163,34 +211,7 @@ export class RoomPresence {
 
   /** By how many there are now. */
   adoptMode(bounds: ModeBounds): void {
-    this.mode = modeOf(this.count, this.mode, bounds);
-  }
-
-  // What this node tells the others.
-
-  untoldStates(): UserState[] {
-    return [...(this.#untold ?? [])].map((user) => stateOf(user, this.#local.get(user)));
-  }
-
-  told(): void {
-    this.#untold?.clear();
-  }
-
-  localStates(): UserState[] {
-    return [...this.#local].map(([user, held]) => stateOf(user, held));
-  }
-
-  localDigest(): number {
-    return digestOf(this.#local);
-  }
-
-  localHas(user: string): boolean {
-    return this.#local.has(user);
-  }
-
-  #putLocal(user: string, local: Local): void {
-    this.#put(this.#local, user, local.connections + local.lost > 0 ? local : undefined);
-    this.#untold?.add(user);
+    this.mode = this.#counted ? 'count' : modeOf(this.count, this.mode, bounds);
   }
 
   readonly #put = <T extends Held>(members: Map<string, T>, user: string, held: T | undefined): void => {
@@ -199,10 +220,17 @@ export class RoomPresence {
     else members.set(user, held);
     const after = held !== undefined || this.has(user);
     if (before === after) return;
-    this.count += after ? 1 : -1;
-    if (this.#changes.get(user) === !after) this.#changes.delete(user);
+    this.#named += after ? 1 : -1;
+    if (this.#counted) this.stale = true;
+    else if (this.#changes.get(user) === !after) this.#changes.delete(user);
     else this.#changes.set(user, after);
   };
+
+  #putTold(load: Load, members: Map<string, Held>, user: string, held: Held | undefined): void {
+    const before = members.size;
+    this.#put(members, user, held);
+    load.names += members.size - before;
+  }
 
   #member(user: string): Member {
     let info: Info;
@@ -217,7 +245,7 @@ export class RoomPresence {
   }
 
   *#holding(user: string): Generator<Held> {
-    const local = this.#local.get(user);
+    const local = this.own.members.get(user);
     if (local !== undefined) yield local;
     for (const { members } of this.slices.values()) {
       const held = members.get(user);

@@ -1,5 +1,5 @@
 /** Nodes that tell one another over a network which loses, repeats, delays and cuts off; every choice by a seed. */
-import type { Cluster, NodeChange, NodeInfo, Told } from '../../../src/broker/cluster.ts';
+import type { Answers, Cluster, NodeChange, NodeInfo, Told } from '../../../src/broker/cluster.ts';
 import { Gossip } from '../../../src/broker/presence/gossip.ts';
 import { RoomPresence } from '../../../src/broker/presence/view.ts';
 import type { PresenceSettings } from '../../../src/broker/settings.ts';
@@ -9,12 +9,18 @@ export const SETTINGS: PresenceSettings = {
   batchMs: 0,
   graceMs: 5000,
   joinWaitMs: 250,
-  digestMs: 1000,
+  // Never: what it repairs is repaired by the beats before.
+  digestMs: Number.POSITIVE_INFINITY,
   fullMembers: 1000,
   deltaMembers: 5000,
   kept: 1000,
   messageBytes: 1024,
   silenceMs: 4000,
+  heartbeatMs: 2000,
+  countMs: 1000,
+  sketch: 64,
+  othersNames: 1_000_000,
+  othersSketches: 65_536,
 };
 
 const STATUS = { connections: 0, acceptsPerSecond: 0, loopLagMs: 0, draining: false };
@@ -22,17 +28,28 @@ const STATUS = { connections: 0, acceptsPerSecond: 0, loopLagMs: 0, draining: fa
 /** The part of `Cluster` that presence needs. */
 type Needed = Pick<
   Cluster,
-  'node' | 'incarnation' | 'nodes' | 'tell' | 'tellNode' | 'hear' | 'watchNodes' | 'watchConnected'
+  | 'node'
+  | 'incarnation'
+  | 'nodes'
+  | 'tell'
+  | 'tellNode'
+  | 'hear'
+  | 'ask'
+  | 'answer'
+  | 'watchNodes'
+  | 'watchConnected'
 >;
 
 /** One run of a node, with its view of one room. */
 export class SimPod implements Needed {
   readonly node: string;
   readonly incarnation: string;
-  readonly view = new RoomPresence('t\0room', true);
+  readonly load = { names: 0, hashes: 0 };
+  readonly view: RoomPresence;
   readonly gossip: Gossip;
   readonly left: string[] = [];
   connected = true;
+  readonly replies = new Map<string, (question: unknown, from: string) => unknown>();
   readonly heard = new Map<string, (message: unknown, from: string) => void>();
   nodeChanged: (info: NodeInfo, change: NodeChange) => void = () => undefined;
   reconnected: (connected: boolean) => void = () => undefined;
@@ -43,6 +60,7 @@ export class SimPod implements Needed {
     this.#net = net;
     this.node = node;
     this.incarnation = incarnation;
+    this.view = new RoomPresence('t\0room', { sketch: net.settings.sketch, load: this.load });
     this.gossip = new Gossip({
       cluster: this as unknown as Cluster,
       settings: net.settings,
@@ -50,6 +68,7 @@ export class SimPod implements Needed {
       after: (ms, task) => net.after(ms, task),
       defer: (task) => void this.#deferred.push(task),
       views: new Map([[this.view.key, this.view]]),
+      load: this.load,
       changed: () => undefined,
       idle: () => undefined,
     });
@@ -75,6 +94,19 @@ export class SimPod implements Needed {
   hear(topic: string, heard: (message: unknown, from: string) => void) {
     this.heard.set(topic, heard);
     return () => this.heard.delete(topic);
+  }
+
+  /** Without loss: whoever asks asks again. */
+  async ask(topic: string, question: unknown): Promise<Answers> {
+    const there = this.connected ? this.#net.pods.filter(({ connected }) => connected) : [this];
+    const answers = there.map((pod) => [pod.node, pod.replies.get(topic)?.(question, this.node)] as const);
+    const silent = this.#net.pods.filter((pod) => !there.includes(pod));
+    return { answers: new Map(answers), missing: silent.map(({ node }) => node) };
+  }
+
+  answer(topic: string, reply: (question: unknown, from: string) => unknown) {
+    this.replies.set(topic, reply);
+    return () => this.replies.delete(topic);
   }
 
   watchNodes(heard: (info: NodeInfo, change: NodeChange) => void) {
@@ -110,16 +142,18 @@ export class Network {
   now = 1_700_000_000_000;
   readonly pods: SimPod[] = [];
   readonly rng: Rng;
+  readonly settings: PresenceSettings;
+  /** What has been sent, by topic. */
+  readonly bytes = new Map<string, number>();
   /** Shares of messages, until it is healed. */
   faults = { lost: 0.1, twice: 0.1, late: 0.2 };
-  readonly settings: PresenceSettings;
   /** Messages by topic. */
   readonly sent = new Map<string, number>();
   #runs = 0;
   #under: Message[] = [];
   #timers: { readonly at: number; readonly task: () => void }[] = [];
 
-  constructor(rng: Rng, nodes: number, settings = SETTINGS) {
+  constructor(rng: Rng, nodes: number, settings: PresenceSettings = SETTINGS) {
     this.rng = rng;
     this.settings = settings;
     for (let at = 0; at < nodes; at++) this.start(`n${at}`);
@@ -145,6 +179,7 @@ export class Network {
     this.sent.set(topic, (this.sent.get(topic) ?? 0) + 1);
     if (!to.connected || this.rng.chance(lost)) return;
     const one = { from, to, topic, text: JSON.stringify(message) };
+    this.bytes.set(topic, (this.bytes.get(topic) ?? 0) + one.text.length);
     this.#under.push(one);
     if (this.rng.chance(twice)) this.#under.push(one);
   }
