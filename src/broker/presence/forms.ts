@@ -37,12 +37,18 @@ export class Forms {
   fit(view: RoomPresence): void {
     if (view.counted) {
       if (view.wants === 'count') this.#forgetNames(view);
-      if (!this.#counted.has(view) || (view.stale && this.#left > 0)) this.#weigh(view);
+      // Whoever waits is told the list if the room has become small enough for it.
+      if (!this.#counted.has(view) || (view.stale && view.whole && view.waiting.size > 0)) this.#weigh(view);
       return;
     }
     if (this.#counted.has(view)) this.#named(view);
     if (this.#crowded(view)) this.#forgetNames(view);
     else view.wants = undefined;
+  }
+
+  /** Before it is told to watchers: a new estimate, unless there have been too many. */
+  estimate(view: RoomPresence): void {
+    if (view.stale && this.#left > 0) this.#weigh(view);
   }
 
   /** Nobody listens to it any more. */

@@ -109,7 +109,10 @@ export class Gossip {
 
   /** Tells the others what has changed here; what cannot be told now is told after the return of the connection. */
   tell(view: RoomPresence): void {
-    if (this.#hearing.has(view)) this.#forms.fit(view);
+    if (this.#hearing.has(view)) {
+      this.#forms.fit(view);
+      this.#forms.estimate(view);
+    }
     this.#teller.tell(view);
   }
 
