@@ -54,6 +54,8 @@ export interface Publication {
   readonly key?: string | undefined;
   /** Delivered, never stored, outside the room's order. */
   readonly ephemeral: boolean;
+  /** Of an ephemeral one: how long it holds, in milliseconds, as its event says. */
+  readonly expireMs?: number | undefined;
   /** Set when the publisher does not want its own event: the event comes back to this node with it. */
   readonly skip?: Skip | undefined;
   /** Checked by `isTraceparent`; comes with the event. */

@@ -1,5 +1,5 @@
 import type { Usage } from './ledger.ts';
-import type { After, Bus, Clock, Defer, Fault, Publication, RoomRef, Ticks } from './ports.ts';
+import type { After, Bus, Clock, Defer, Fault, Publication, Ticks } from './ports.ts';
 import type { EphemeralLimits } from './settings.ts';
 import type { Tally } from './tally.ts';
 import type { Tracing } from './tracing.ts';
@@ -197,11 +197,6 @@ export function publishEphemeral(
     if (outcome.ok) tenant.usage.tookEphemeral();
     settle?.(outcome);
   });
-}
-
-/** How long an ephemeral event with this key holds, in milliseconds; undefined: the room does not say. */
-export function expiryOf({ policy }: RoomRef, key: string | undefined): number | undefined {
-  return key === undefined ? undefined : policy.ephemeral?.expireMs;
 }
 
 /** With the length of the name, since users and keys may have any character in them. */

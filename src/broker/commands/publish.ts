@@ -39,8 +39,8 @@ function signal(session: Session, frame: InboundPub, domain: Domain, target: Tar
   if (misfit !== undefined && target.schema?.mode === 'enforce') return session.refuse(frame, misfit);
   const warning = target.schema?.mode === 'warn' ? misfit : undefined;
   const held = heldAck(session, frame, domain, warning);
-  const publication = publicationOf(session, frame, target, held);
   const policy = frame.key === undefined ? undefined : target.ref.policy.ephemeral;
+  const publication = { ...publicationOf(session, frame, target, held), expireMs: policy?.expireMs };
   const turn = policy === undefined ? 'now' : domain.signals.offer(publication, policy.perSecond, session);
   if (turn === 'now')
     publishEphemeral(domain, publication, session, (outcome) =>

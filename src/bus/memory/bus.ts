@@ -16,7 +16,6 @@ import type {
   Settle,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
-import { expiryOf } from '../../broker/signals.ts';
 import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
 import { DedupeWindow, publishIdentity } from '../dedupe.ts';
 import type { Page } from '../tail.ts';
@@ -290,10 +289,9 @@ function eventOf(
   seq?: number,
   prev?: number,
 ): RoomEvent {
-  const { room, payload, from, msgId, key, traceparent } = publication;
+  const { room, payload, from, msgId, key, expireMs, traceparent } = publication;
   // Kept with an event that nobody here gets, `skip` would only hold a closed connection in memory.
   const skip = heard ? publication.skip : undefined;
-  const expireMs = publication.ephemeral ? expiryOf(room, key) : undefined;
   return new RoomEvent({
     room: room.name,
     payload,

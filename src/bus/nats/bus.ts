@@ -272,9 +272,9 @@ export class NatsBus implements Bus {
 
   /** Ephemeral, in a durable room: to whoever is there now, outside the order. */
   #pass(publication: Publication, subjects: RoomSubjects, settle: Settle): void {
-    const { from, payload, msgId, key, skip, traceparent } = publication;
+    const { from, payload, msgId, key, expireMs, skip, traceparent } = publication;
     const ts = this.#env.now();
-    const meta = { ts, from, msgId, key, ephemeral: true, origin: undefined, skip: 0, traceparent };
+    const meta = { ts, from, msgId, key, ephemeral: true, expireMs, origin: undefined, skip: 0, traceparent };
     this.#live?.send(subjects.live, payload, encodeMeta(meta, undefined));
     this.#turns.run(() => {
       const epoch = this.#durable?.passed(publication.room, subjects, meta, payload, skip) ?? '';

@@ -1,6 +1,5 @@
 import { RoomEvent } from '../../broker/event.ts';
 import type { RoomRef, Skip } from '../../broker/ports.ts';
-import { expiryOf } from '../../broker/signals.ts';
 import type { Arrival } from './arrival.ts';
 import type { Meta } from './headers.ts';
 
@@ -17,8 +16,7 @@ export function eventOf(
 
 /** An event outside the order of its room. */
 export function passingEvent(room: RoomRef, meta: Meta, payload: string, skip?: Skip): RoomEvent {
-  const { ts, from, msgId, key, traceparent } = meta;
-  const expireMs = expiryOf(room, key);
+  const { ts, from, msgId, key, expireMs, traceparent } = meta;
   return new RoomEvent({ room: room.name, payload, ts, from, msgId, key, expireMs, skip, traceparent });
 }
 

@@ -14,6 +14,8 @@ export interface Meta {
   readonly key: string | undefined;
   /** Outside the order of its room. */
   readonly ephemeral: boolean;
+  /** How long it holds, in milliseconds. */
+  readonly expireMs: number | undefined;
   /** Which node published it, and the number of its `skip` there; only if it has one. */
   readonly origin: string | undefined;
   readonly skip: number;
@@ -45,16 +47,18 @@ export function encodeMeta(meta: Meta, id: string | undefined): Uint8Array {
   const dedupe = id === undefined ? '' : `\r\nNats-Msg-Id: ${id}`;
   const trace = meta.traceparent === undefined ? START : `${TRACE}${meta.traceparent}`;
   const kind = meta.ephemeral ? 'e' : 'd';
-  const place = meta.origin === undefined ? '' : ` ${encodeField(meta.origin)} ${meta.skip}`;
+  const place =
+    (meta.origin ?? meta.expireMs) === undefined ? '' : ` ${encodeField(meta.origin)} ${meta.skip}`;
+  const expiry = meta.expireMs === undefined ? '' : ` ${meta.expireMs}`;
   const fields = `${meta.ts} ${encodeField(meta.from)} ${encodeField(meta.msgId)} ${encodeField(meta.key)}`;
-  return Buffer.from(`${trace}${dedupe}${META}${kind} ${fields}${place}\r\n\r\n`, 'latin1');
+  return Buffer.from(`${trace}${dedupe}${META}${kind} ${fields}${place}${expiry}\r\n\r\n`, 'latin1');
 }
 
 /** undefined: the message is not one of ours. */
 export function decodeMeta(text: string): Meta | undefined {
   const line = lastValue(text, META);
   if (line === undefined) return undefined;
-  const [kind, ts, from, msgId, key, origin, skip] = line.split(' ');
+  const [kind, ts, from, msgId, key, origin, skip, expireMs] = line.split(' ');
   if (ts === undefined || from === undefined || msgId === undefined || key === undefined) return undefined;
   return {
     ts: Number(ts),
@@ -62,6 +66,7 @@ export function decodeMeta(text: string): Meta | undefined {
     msgId: decodeField(msgId),
     key: decodeField(key),
     ephemeral: kind === 'e',
+    expireMs: expireMs === undefined ? undefined : Number(expireMs),
     origin: origin === undefined ? undefined : decodeField(origin),
     skip: Number(skip ?? 0),
     traceparent: traceparentIn(text),

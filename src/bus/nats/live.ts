@@ -14,7 +14,6 @@ import type {
   RoomSink,
   Settle,
 } from '../../broker/ports.ts';
-import { expiryOf } from '../../broker/signals.ts';
 import type { Env } from './env.ts';
 import { guarded } from './guard.ts';
 import { decodeMeta, encodeMeta, headerText, payloadText } from './headers.ts';
@@ -95,15 +94,15 @@ export class LiveRooms {
   }
 
   publish(publication: Publication, subject: string, settle: Settle): void {
-    const { room: ref, from, payload, msgId, key, ephemeral, skip, traceparent } = publication;
+    const { room: ref, from, payload, msgId, key, ephemeral, expireMs, skip, traceparent } = publication;
     const ts = this.#parts.now();
-    const meta = { ts, from, msgId, key, ephemeral, origin: undefined, skip: 0, traceparent };
+    const meta = { ts, from, msgId, key, ephemeral, expireMs, origin: undefined, skip: 0, traceparent };
     this.send(subject, payload, encodeMeta(meta, undefined));
     this.#parts.turns.run(() => {
       const seq = ephemeral ? undefined : ++this.#seq;
       const room = this.#rooms.get(ref.key);
       if (room?.opened)
-        this.#hand(room, { room: ref.name, payload, seq, ts, from, msgId, key, skip, traceparent });
+        this.#hand(room, { room: ref.name, payload, seq, ts, from, msgId, key, expireMs, skip, traceparent });
       settle({ ok: true, epoch: this.#parts.epoch, duplicate: false, ...(seq !== undefined && { seq }) });
     });
   }
@@ -183,10 +182,10 @@ export class LiveRooms {
         }
         const meta = decodeMeta(headerText(msg, room.subject.length));
         if (meta === undefined || !room.opened) return;
-        const { ts, from, msgId, key, traceparent } = meta;
+        const { ts, from, msgId, key, expireMs, traceparent } = meta;
         const payload = payloadText(msg);
         const seq = meta.ephemeral ? undefined : ++this.#seq;
-        this.#hand(room, { room: room.ref.name, payload, seq, ts, from, msgId, key, traceparent });
+        this.#hand(room, { room: room.ref.name, payload, seq, ts, from, msgId, key, expireMs, traceparent });
       }),
     });
   }
@@ -194,11 +193,7 @@ export class LiveRooms {
   #hand(room: LiveRoom, fields: ConstructorParameters<typeof RoomEvent>[0]): void {
     const prev = room.last;
     room.last = fields.seq ?? room.last;
-    const place =
-      fields.seq === undefined
-        ? { ...fields, expireMs: expiryOf(room.ref, fields.key) }
-        : { ...fields, prev };
-    room.sink?.event(new RoomEvent(place));
+    room.sink?.event(new RoomEvent(fields.seq === undefined ? fields : { ...fields, prev }));
   }
 
   #flushed(): Promise<void> {

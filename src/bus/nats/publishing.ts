@@ -61,7 +61,17 @@ export class Publishing {
   meta({ from, msgId, key, ephemeral, skip, traceparent }: Publication, number: number): Meta {
     const origin = skip === undefined ? undefined : this.#parts.node;
     if (skip !== undefined) this.#skips.set(number, skip);
-    return { ts: this.#parts.now(), from, msgId, key, ephemeral, origin, skip: number, traceparent };
+    return {
+      ts: this.#parts.now(),
+      from,
+      msgId,
+      key,
+      ephemeral,
+      expireMs: undefined,
+      origin,
+      skip: number,
+      traceparent,
+    };
   }
 
   skipOf({ origin, skip }: Meta): Skip | undefined {

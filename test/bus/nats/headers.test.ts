@@ -34,6 +34,7 @@ const meta: fc.Arbitrary<Meta> = fc.record(
     msgId: fc.option(text, { nil: undefined }),
     key: fc.option(text, { nil: undefined }),
     ephemeral: fc.boolean(),
+    expireMs: fc.constantFrom(undefined, 0, 5000),
     origin: fc.constantFrom(undefined, 'n-1', 'pod 7'),
     skip: fc.nat(),
     traceparent: fc.constantFrom(undefined, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
@@ -48,7 +49,7 @@ function wire(bytes: Uint8Array): string {
 test('what a publish carries comes back, whatever clients write into it', () => {
   fc.assert(
     fc.property(meta, fc.option(fc.constant('id-1'), { nil: undefined }), (given, id) => {
-      const expected = given.origin === undefined ? { ...given, skip: 0 } : given;
+      const expected = (given.origin ?? given.expireMs) === undefined ? { ...given, skip: 0 } : given;
       assert.deepEqual(decodeMeta(wire(encodeMeta(given, id))), expected);
     }),
     { numRuns: 3000 },

@@ -13,7 +13,6 @@ import type {
   RoomSink,
   Settle,
 } from '../../../src/broker/ports.ts';
-import { expiryOf } from '../../../src/broker/signals.ts';
 import type { Page } from '../../../src/bus/tail.ts';
 import type { Rng } from '../../support/rng.ts';
 import type { Mailbox } from '../mailbox.ts';
@@ -317,8 +316,7 @@ export class SimBus implements Bus {
     settle(accepted);
   }
 
-  #passToFeed({ room, payload, from, msgId, key, skip }: Publication): void {
-    const expireMs = expiryOf(room, key);
+  #passToFeed({ room, payload, from, msgId, key, expireMs, skip }: Publication): void {
     const ts = this.#cluster.clock.now();
     this.#feeds.get(room.key)?.pass({ payload, from, msgId, key, expireMs, skip, ts });
   }

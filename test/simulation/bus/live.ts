@@ -8,7 +8,6 @@ import type {
   RoomRef,
   RoomSink,
 } from '../../../src/broker/ports.ts';
-import { expiryOf } from '../../../src/broker/signals.ts';
 import type { Truth } from '../truth.ts';
 
 /** Live rooms of one simulated node: it counts for itself, and every event it hands out has its own place. */
@@ -36,11 +35,10 @@ export class SimLive {
   }
 
   /** An event of this node, or of another. */
-  publish({ room, payload, from, msgId, key, ephemeral, skip }: Publication): Accepted {
+  publish({ room, payload, from, msgId, key, ephemeral, expireMs, skip }: Publication): Accepted {
     const { epoch } = this;
     const seq = ephemeral ? undefined : ++this.#seq;
     const open = this.#rooms.get(room.key);
-    const expireMs = ephemeral ? expiryOf(room, key) : undefined;
     const fields = { room: room.name, payload, ts: this.#clock.now(), from, msgId, key, expireMs };
     if (open !== undefined) {
       const prev = open.last;
