@@ -16,6 +16,8 @@ export interface BrokerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Written to a file as the broker's YAML config: JSON is YAML. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** The file of another build. */
+  readonly program?: string;
 }
 
 export interface Exit {
@@ -62,9 +64,9 @@ export async function withBroker(
   }
 }
 
-export async function startBroker({ env = {}, config }: BrokerOptions = {}): Promise<RunningBroker> {
+export async function startBroker({ env = {}, config, program }: BrokerOptions = {}): Promise<RunningBroker> {
   const file = config === undefined ? undefined : writeConfig(config);
-  const child = spawn(process.execPath, program(), {
+  const child = spawn(process.execPath, program === undefined ? present() : [program], {
     cwd: ROOT,
     env: {
       ...process.env,
@@ -102,7 +104,7 @@ export async function startBroker({ env = {}, config }: BrokerOptions = {}): Pro
 }
 
 /** The build where there is one, which is what users run; else the sources. */
-function program(): string[] {
+function present(): string[] {
   return existsSync(join(ROOT, 'dist/main.js')) ? ['dist/main.js'] : ['--import', 'tsx', 'src/main.ts'];
 }
 
