@@ -43,6 +43,8 @@ export type SignalOutcome = (typeof SIGNAL_OUTCOMES)[number];
 
 /** Upper bounds of the publish-to-deliver histogram, in milliseconds. */
 const DELIVERY_BOUNDS_MS = [0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500];
+/** Upper bounds of the publish-to-ack histogram, in milliseconds: up to nats.publishTimeoutMs. */
+const ACK_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 15_000];
 /** Catch-ups may take 5 ms of a turn: around that the bounds are narrow. */
 const CATCH_UP_BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 25, 100];
 
@@ -67,6 +69,9 @@ export class Histogram {
     if (ms > this.maxMs) this.maxMs = ms;
   }
 }
+
+/** In the place of the time of a publish that the bus has refused: beyond every bound. */
+export const REFUSED_MS = 60_000;
 
 export type SchemaOutcome = `${SchemaMode}_${'fits' | 'violates'}`;
 
@@ -126,6 +131,11 @@ export class Tally {
   readonly gaps = new Map<string, number>();
   /** From the bus accepting an event to its bytes being handed to the sockets. */
   readonly delivery = new Histogram(DELIVERY_BOUNDS_MS);
+  /**
+   * From a client's publish to the bus's answer. One that the bus refused as unavailable or overloaded stands beyond all
+   * bounds: for its publisher it has taken longer than that.
+   */
+  readonly acks = new Histogram(ACK_BOUNDS_MS);
   /** What all catch-ups together took of one turn of the loop, of the turns in which they had any. */
   readonly catchUpTurn = new Histogram(CATCH_UP_BOUNDS_MS);
   /** For a limit, whatever was asked for. */

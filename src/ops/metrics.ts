@@ -213,6 +213,12 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'From the bus accepting an event to its bytes being handed to the sockets of this node.',
     tally.delivery,
   );
+  describeHistogram(
+    instruments,
+    'publish_ack_seconds',
+    "From a client's publish to the bus's answer; refused as unavailable or overloaded: beyond all bounds.",
+    tally.acks,
+  );
 }
 
 function describeCompression(instruments: Instruments, tally: Tally): void {

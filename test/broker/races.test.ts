@@ -163,3 +163,24 @@ test('C5.2 when the server ends a session, its last acks come behind their event
     ['drain', 'event', 'ack'],
   );
 });
+
+test('the time to an ack is measured, and a publish that the bus refuses is slower than any', () => {
+  const { bus, node, ann } = inRoom();
+  const observed = () => {
+    const { boundsMs, counts } = node.tally.acks;
+    return [...boundsMs, 'beyond'].filter((_, at) => (counts[at] ?? 0) > 0);
+  };
+  bus.late = ['settle'];
+  ann.write({ type: 'pub', room: 'a', payload: 1 });
+  node.now += 40;
+  bus.arrive();
+  assert.deepEqual(observed(), [50]);
+  bus.outcome = { ok: false, code: 'payload_too_large', reason: 'its own fault' };
+  ann.write({ type: 'pub', room: 'a', payload: 2 });
+  bus.arrive();
+  assert.deepEqual(observed(), [50]);
+  bus.outcome = UNSEEN;
+  ann.write({ type: 'pub', room: 'a', payload: 3 });
+  bus.arrive();
+  assert.deepEqual(observed(), [50, 'beyond']);
+});

@@ -4,10 +4,11 @@ import type { Domain } from '../domain.ts';
 import { encodeEvent } from '../encode.ts';
 import { RoomEvent } from '../event.ts';
 import type { Tenant } from '../limits/tenant.ts';
-import type { Accepted, Publication } from '../ports.ts';
+import type { Accepted, Fault, Publication } from '../ports.ts';
 import type { SchemaViolation } from '../schema/checks.ts';
 import { fault, NO_SUCH_ROOM, type Session, type Target } from '../session.ts';
 import { publishEphemeral } from '../signals.ts';
+import { REFUSED_MS } from '../tally.ts';
 import { ackFrame, heldAck, settle } from './acks.ts';
 
 export function publish(session: Session, frame: InboundPub, domain: Domain): void {
@@ -25,8 +26,10 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   const held = heldAck(session, frame, domain, warning);
   const span = domain.tracing.publish(target.ref, frame.payloadText, frame.traceparent);
   const publication = publicationOf(session, frame, target, held, span?.traceparent);
+  const sentAt = domain.clock.now();
   domain.bus.publish(publication, (outcome) => {
     span?.end(outcome);
+    countAnswer(domain, sentAt, outcome);
     if (outcome.ok) countPublish(domain, session.tenant, publication, outcome);
     settle(session, frame, outcome, held, warning);
   });
@@ -80,6 +83,12 @@ function violationOf(
 ): SchemaViolation | undefined {
   const { tenant, user } = session.identity;
   return schema && domain.schemas.violation(schema, payload, payloadText, { tenant, room, user });
+}
+
+/** What is wrong with the publish itself says nothing of the bus. */
+function countAnswer({ tally, clock }: Domain, sentAt: number, outcome: Accepted | Fault): void {
+  if (outcome.ok) tally.acks.observe(Math.max(0, clock.now() - sentAt));
+  else if (outcome.code === 'unavailable' || outcome.code === 'overloaded') tally.acks.observe(REFUSED_MS);
 }
 
 /** A publish that the bus has taken, of a client or a backend. */
