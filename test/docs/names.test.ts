@@ -74,12 +74,13 @@ test('alerts', () => {
 
 const helps = new Map<string, string>();
 
+/** @param command with its action, as in `keys make`; empty: of all. */
 function help(command: string): string {
   const known = helps.get(command);
   if (known !== undefined) return known;
   const built = existsSync(join(ROOT, 'dist/cli.js'));
   const program = built ? ['dist/cli.js'] : ['--import', 'tsx', 'src/cli.ts'];
-  const args = command === '' ? ['help'] : [command, '--help'];
+  const args = command === '' ? ['help'] : [...command.split(' '), '--help'];
   const said = execFileSync(process.execPath, [...program, ...args], { cwd: ROOT, encoding: 'utf8' });
   helps.set(command, said);
   return said;
@@ -87,13 +88,12 @@ function help(command: string): string {
 
 /** The command, its action where it has some, and every flag stand in the help. */
 function isCommand({ name }: Claim): boolean {
-  const [command = '', action = ''] = name.split(' ');
+  const [command = '', word = ''] = name.split(' ');
   if (!new RegExp(`^ +carillon ${command}\\b`, 'm').test(help(''))) return false;
-  const text = help(command);
-  const actions = [...text.matchAll(new RegExp(`^ *carillon ${command} ([a-z]+)\\b`, 'gm'))].map(
-    ([, each]) => each,
-  );
-  if (actions.length > 0 && /^[a-z]+$/.test(action) && !actions.includes(action)) return false;
+  const action = /^[a-z]+$/.test(word) ? word : '';
+  const text = help(`${command} ${action}`.trim());
+  const actions = [...(help('') + text).matchAll(new RegExp(`^ *carillon ${command} ([a-z]+)\\b`, 'gm'))];
+  if (action !== '' && actions.length > 0 && !actions.some(([, each]) => each === action)) return false;
   return [...name.matchAll(/--[a-z][\w-]*/g)].every(([flag]) => text.includes(flag));
 }
 

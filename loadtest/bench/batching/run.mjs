@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { parseArgs } from 'node:util';
 import { cpuSeconds, startBroker } from '../../support/process.mjs';
 import { median, sleep, table } from '../../support/stats.mjs';
 import { mint } from '../../support/token.mjs';
@@ -167,11 +168,21 @@ async function oneReturn(broker, token, { clients, rooms, events }) {
   return sample;
 }
 
+const { values: flags } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    subscribers: { type: 'string', default: '200' },
+    rate: { type: 'string', default: '1000' },
+    'batch-ms': { type: 'string', default: CEILINGS.join() },
+  },
+});
+const [subscribers, perSecond] = [Number(flags.subscribers), Number(flags.rate)];
+
 const rooms = [
   ['batchMs of the room', 'msg/s', 'frames per event', 'segments per delivery', 'CPU, µs per delivery'],
 ];
-for (const ms of CEILINGS) {
-  const one = await chatter(ms, { subscribers: 200, perSecond: 1000, seconds: 2 });
+for (const ms of flags['batch-ms'].split(',').map(Number)) {
+  const one = await chatter(ms, { subscribers, perSecond, seconds: 2 });
   rooms.push([
     ms,
     one.rate.toFixed(0),
@@ -181,6 +192,7 @@ for (const ms of CEILINGS) {
   ]);
 }
 console.log(`${table(rooms)}\n`);
+if (flags.only === 'rooms') process.exit(0);
 const backs = [
   ['delivery.batchMs', 'frames per join', 'segments per join', 'CPU, µs per join', 'all back, ms'],
 ];
