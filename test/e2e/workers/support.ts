@@ -29,8 +29,12 @@ export async function connectTo(broker: RunningBroker, worker: number, wanted: W
 
 /** The name of the node ends in it. */
 export function workerOf(client: Client): number {
-  const [, number] = /-w(\d+)$/.exec(client.info.serverId) ?? [];
-  assert.ok(number !== undefined, `${client.info.serverId} is the name of a worker`);
+  return workerNamed(client.info.serverId);
+}
+
+export function workerNamed(serverId = ''): number {
+  const [, number] = /-w(\d+)$/.exec(serverId) ?? [];
+  assert.ok(number !== undefined, `${serverId} is the name of a worker`);
   return Number(number);
 }
 
