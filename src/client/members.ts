@@ -7,6 +7,8 @@ export interface PresenceChange {
   readonly joined?: readonly Member[] | undefined;
   readonly left?: readonly string[] | undefined;
   readonly count?: number | undefined;
+  /** `members` may lack some who are there. */
+  readonly partial?: boolean | undefined;
 }
 
 /** What was not known before. */
@@ -47,10 +49,11 @@ export class Members {
 
   /**
    * A whole list replaces what was known; a delta changes it, and may name what is known already (chat.v1, clause
-   * 4.8); with a count alone nobody is known by name. Members that a list leaves out have left while we were away.
+   * 4.8); with a count alone nobody is known by name. Members that a list leaves out have left while we were away,
+   * unless it is partial.
    */
   apply(change: PresenceChange): PresenceNews {
-    const { members, joined, left, count } = change;
+    const { members, joined, left, count, partial } = change;
     const counted = (members ?? joined ?? left) === undefined;
     if (counted) this.#byUser.clear();
     const there = members ?? joined ?? [];
@@ -58,7 +61,7 @@ export class Members {
       left: this.#gone(change).filter((user) => this.#byUser.delete(user)),
       joined: there.filter(({ user }) => !this.#byUser.has(user)),
       updated: there.filter((member) => isOther(this.#byUser.get(member.user), member)),
-      reset: counted || members !== undefined,
+      reset: counted || (members !== undefined && !partial),
     };
     for (const member of there) this.#byUser.set(member.user, member);
     this.#count = count ?? this.#byUser.size;
@@ -73,8 +76,8 @@ export class Members {
     return this.#mode === 'full' ? 'full' : 'delta';
   }
 
-  #gone({ members, left = [] }: PresenceChange): readonly string[] {
-    if (members === undefined) return left;
+  #gone({ members, left = [], partial }: PresenceChange): readonly string[] {
+    if (members === undefined || partial) return left;
     const listed = new Set(members.map(({ user }) => user));
     return [...this.#byUser.keys()].filter((user) => !listed.has(user));
   }

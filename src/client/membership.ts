@@ -32,6 +32,7 @@ import {
 import { type Effect, type Gap, Sequencer } from './sequencer.ts';
 import { type Consumed, EventStream } from './stream.ts';
 import { TYPING_KEY, Typing } from './typing.ts';
+import { WholeList } from './whole.ts';
 
 export type RoomFrame = EventFrame | GapFrame | CaughtUpFrame | PresenceUpdateFrame | LeftFrame;
 
@@ -70,6 +71,7 @@ export class Membership implements RoomBacking {
   readonly #events = new Emitter<RoomEvents>();
   readonly #stream: EventStream<EventFrame>;
   readonly #sequencer: Sequencer;
+  readonly #whole: WholeList;
   readonly #unechoed = new Set<string>();
   #state: RoomState = 'joining';
   #joined: JoinedFrame | undefined;
@@ -87,6 +89,9 @@ export class Membership implements RoomBacking {
     this.name = name;
     this.#host = host;
     this.room = new Room(this);
+    this.#whole = new WholeList(name, host, (list) => {
+      if (this.#state === 'joined' && list.members !== undefined) this.#listed(list);
+    });
     this.#options = options;
     const { since, buffer = DEFAULTS.buffer } = options;
     this.#sequencer = new Sequencer(name, since !== undefined && 'epoch' in since ? since : undefined);
@@ -220,6 +225,7 @@ export class Membership implements RoomBacking {
   /** The connection is lost; `joinFrame` is asked for on the next one. */
   detached(dropPosition: boolean): void {
     clearTimeout(this.#timer);
+    this.#whole.cancel();
     this.#sequencer.detached();
     if (dropPosition) this.#sequencer.invalidated();
     if (this.#state === 'joined') this.#state = 'joining';
@@ -258,12 +264,12 @@ export class Membership implements RoomBacking {
     this.#joined = frame;
     this.#everJoined = true;
     const effects = this.#sequencer.joined(frame);
-    const { members, count, mode, unread } = frame;
+    const { count, unread } = frame;
     if (unread !== undefined) this.#replayAsked = true;
     if (this.#epoch !== frame.epoch) this.#beforeEpoch = this.#stream.pushed;
     this.#epoch = frame.epoch;
     if (this.#seen !== undefined) this.#host.seen(this);
-    if (members !== undefined || count !== undefined) this.#present({ members, count, mode });
+    if (count !== undefined) this.#listed(frame);
     this.#events.emit('joined', frame);
     this.#run(effects);
   }
@@ -291,6 +297,12 @@ export class Membership implements RoomBacking {
     this.#timer = setTimeout(() => {
       if (this.#host.open && this.#state === 'joining') this.#host.send(this.joinFrame());
     }, ms);
+  }
+
+  #listed({ members, count, mode, partial }: Omit<PresenceChange, 'joined' | 'left'>): void {
+    this.#present({ members, count, mode, partial });
+    // Who is missing may have left while we were away, or be on a node that had not told yet.
+    if (partial && members !== undefined) this.#whole.ask();
   }
 
   #present(change: PresenceChange): void {

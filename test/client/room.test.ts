@@ -289,6 +289,33 @@ test('presence: members and count follow joined and deltas', async (t) => {
   assert.equal(room.count, 1);
 });
 
+test('presence: nobody has left for not being in a partial list; the whole one is asked for', async (t) => {
+  const server = await scripted(t);
+  const room = server.client().join('r', { presence: true });
+  const changes = record<Presence>((listener) => room.on('presence', listener));
+  const [ann, bob, cid] = [
+    { user: 'ann', connections: 1 },
+    { user: 'bob', connections: 1 },
+    { user: 'cid', connections: 1 },
+  ];
+  const peer = (await server.peer()).info();
+  await peer.joins({ mode: 'full', members: [ann, bob, cid], count: 3 });
+  peer.socket.terminate();
+  const again = (await server.peer()).info();
+  await again.joins({ mode: 'full', members: [ann], count: 1, partial: true });
+  const full = { type: 'presence', room: 'r', mode: 'full' } as const;
+  const first = await again.expect('presence');
+  assert.deepEqual([...room.members.keys()], ['ann', 'bob', 'cid']);
+  again.send({ ...full, id: first.id ?? 0, members: [ann], count: 1, partial: true });
+  const second = await again.expect('presence');
+  again.send({ ...full, id: second.id ?? 0, members: [ann, cid], count: 2 });
+  await until(() => room.members.size === 2, 'the whole');
+  assert.deepEqual(
+    changes.flatMap(({ left }) => left),
+    ['bob'],
+  );
+});
+
 test('a join that begins at a cursor of the server: the first event says where', async (t) => {
   const server = await scripted(t);
   const room = server.client().join('@me');
