@@ -9,18 +9,21 @@ export interface PodsSetup {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** One broker process with an address that stays through restarts. */
+/** One broker process with addresses that stay through restarts. */
 export class Pod {
   readonly name: string;
   readonly url: string;
-  readonly #address: string;
+  /** host:port, which stay. */
+  readonly address: string;
+  readonly admin: string;
   readonly #setup: PodsSetup;
   #running: RunningBroker | undefined;
 
-  constructor(name: string, address: string, setup: PodsSetup) {
+  constructor(name: string, address: string, admin: string, setup: PodsSetup) {
     this.name = name;
     this.url = `ws://${address}/connect`;
-    this.#address = address;
+    this.address = address;
+    this.admin = admin;
     this.#setup = setup;
   }
 
@@ -38,7 +41,8 @@ export class Pod {
   async start(): Promise<void> {
     const { natsUrls, config } = this.#setup;
     const env = {
-      CARILLON_LISTEN: this.#address,
+      CARILLON_LISTEN: this.address,
+      CARILLON_ADMIN_LISTEN: this.admin,
       CARILLON_NODE__SERVERID: this.name,
       CARILLON_NATS_URL: natsUrls.join(','),
     };
@@ -78,7 +82,8 @@ export class Pod {
 
 export async function startPods(setup: PodsSetup): Promise<Pod[]> {
   const pods: Pod[] = [];
-  for (let at = 0; at < setup.count; at++) pods.push(new Pod(`pod-${at + 1}`, await freeAddress(), setup));
+  for (let at = 0; at < setup.count; at++)
+    pods.push(new Pod(`pod-${at + 1}`, await freeAddress(), await freeAddress(), setup));
   // One after the other: the first one makes the streams.
   for (const pod of pods) await pod.start();
   return pods;

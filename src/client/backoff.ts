@@ -30,6 +30,12 @@ const HARDER = 3;
 /** 2^16 times any sensible minimum is over any sensible maximum; beyond that the power only overflows. */
 const EXPONENT_MAX = 16;
 
+/**
+ * The close that a slot ends with comes a moment after it: a wait on top of that would only make the client longer away.
+ * One that is later than this comes with many others, from a server that was held up.
+ */
+const LATE_MS = 100;
+
 /** The longest wait before attempt number `attempt` (0 is the first), in milliseconds. */
 export function ceilingMs(attempt: number, policy: BackoffPolicy): number {
   return Math.min(policy.maxMs, policy.minMs * 2 ** Math.min(attempt, EXPONENT_MAX));
@@ -51,7 +57,7 @@ export function afterLoss(loss: Loss, policy: BackoffPolicy, random: () => numbe
 
 function delayMs(loss: Loss, policy: BackoffPolicy, random: () => number): number {
   const { code, attempt, slotMs } = loss;
-  if (slotMs !== undefined && slotMs > 0) return slotMs;
+  if (slotMs !== undefined && slotMs > -LATE_MS) return Math.max(0, slotMs);
   if (code >= 4100 && code <= 4199) {
     const floor = Math.min(policy.minMs, policy.maxMs);
     return floor + random() * (ceilingMs(attempt + HARDER, policy) - floor);

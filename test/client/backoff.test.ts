@@ -55,7 +55,8 @@ test('the slot that a drain gave is kept to the millisecond; without one, or lat
   assert.equal(delayOf(loss(4200, { slotMs: 7300 })), 7300);
   assert.equal(delayOf(loss(1006, { slotMs: 7300 })), 7300, 'a slow socket may never see the close frame');
   assert.equal(delayOf(loss(4200)), 500);
-  assert.equal(delayOf(loss(4200, { slotMs: -20 })), 500);
+  assert.equal(delayOf(loss(4200, { slotMs: -20 })), 0, 'the close that ends the slot');
+  assert.equal(delayOf(loss(4200, { slotMs: -120 })), 500);
 });
 
 test('4201 comes back with a new token, and stops where there is none to be had', () => {

@@ -61,7 +61,7 @@ export interface RunningProxy {
 
 /** Starts the proxy in front of `broker` (host:port); `edits` are made to the text of the configuration. */
 export async function startProxy(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   name: ProxyName,
   broker: string,
   edits: Readonly<Record<string, string>> = {},
