@@ -8,21 +8,23 @@ export type Asked =
   | { readonly ok: true; readonly answer: Readonly<Record<string, unknown>> }
   | { readonly ok: false; readonly reason: string };
 
-/** @param field stands in every answer of this call */
+/**
+ * @param question undefined: a GET, with what is asked in the path
+ * @param field stands in every answer of this call
+ */
 export async function askAdmin(
   admin: string,
   path: string,
-  question: object,
+  question: object | undefined,
   token: string | undefined,
   field: string,
 ): Promise<Asked> {
   const response = await fetch(new URL(path, admin), {
-    method: 'POST',
     headers: {
-      'content-type': 'application/json',
+      ...(question !== undefined && { 'content-type': 'application/json' }),
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
     },
-    body: JSON.stringify(question),
+    ...(question !== undefined && { method: 'POST', body: JSON.stringify(question) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => ({ failed: error instanceof Error ? (error.cause ?? error) : error }));
   if ('failed' in response) return { ok: false, reason: `${admin} does not answer: ${response.failed}` };

@@ -78,7 +78,8 @@ export type MessageResult =
   | { readonly ok: false; readonly reason: string };
 
 export async function askFate({ question, admin, adminToken }: MessageFlags): Promise<MessageResult> {
-  const asked = await askAdmin(admin, '/admin/v1/explain-message', question, adminToken, 'verdict');
+  const query = new URLSearchParams(Object.entries(question).map(([name, value]) => [name, String(value)]));
+  const asked = await askAdmin(admin, `/admin/v1/explain?${query}`, undefined, adminToken, 'verdict');
   return asked.ok ? { ok: true, explained: asked.answer as unknown as Explained } : asked;
 }
 

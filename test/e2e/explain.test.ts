@@ -7,6 +7,8 @@ import type { Explained } from '../../src/broker/fate/verdict.ts';
 import { type Client, fresh, suite } from './conformance/client.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+type Question = Readonly<Record<string, string | number | undefined>>;
+
 const ADMIN = 'an-admin-token-that-only-this-test-uses';
 
 const tests = suite({
@@ -23,23 +25,21 @@ const tests = suite({
 
 const user = (name: string) => tests.connect({ claims: { sub: name } });
 
-async function explain(question: object): Promise<{ status: number; body: Explained & { code?: string } }> {
-  const response = await fetch(`${tests.broker.adminUrl}/admin/v1/explain-message`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${ADMIN}` },
-    body: JSON.stringify(question),
-  });
+async function explain(question: Question): Promise<{ status: number; body: Explained & { code?: string } }> {
+  const query = new URLSearchParams(Object.entries(question).map(([name, value]) => [name, String(value)]));
+  const headers = { authorization: `Bearer ${ADMIN}` };
+  const response = await fetch(`${tests.broker.adminUrl}/admin/v1/explain?${query}`, { headers });
   return { status: response.status, body: (await response.json()) as Explained };
 }
 
-async function verdict(question: object): Promise<Explained> {
+async function verdict(question: Question): Promise<Explained> {
   const { status, body } = await explain(question);
   assert.equal(status, 200, JSON.stringify(body));
   return body;
 }
 
 /** The only session that is told of, with its fate. */
-async function fate(question: object, expected: string): Promise<Explained['sessions'][number]> {
+async function fate(question: Question, expected: string): Promise<Explained['sessions'][number]> {
   const { sessions, verdict: word } = await verdict(question);
   const [session] = sessions;
   assert.ok(session !== undefined && sessions.length === 1, JSON.stringify(sessions));

@@ -8,7 +8,7 @@ import { missing, namesOne, roomName, tenantName, userName } from './shapes.ts';
 
 export type ExplainMessage = (question: FateQuestion) => Promise<Explained | Fault>;
 
-const position = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
+const position = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 const place = z.object({ epoch: z.string(), seq: z.number() });
 const at = z.number();
 
@@ -33,12 +33,11 @@ const session = z.object({
 export function fates(explain: ExplainMessage): Route[] {
   return [
     route({
-      method: 'POST',
-      path: '/admin/v1/explain-message',
+      method: 'GET',
+      path: '/admin/v1/explain',
       scope: 'admin',
       summary: 'What became of one message for one user, on all nodes',
-      reads: true,
-      body: z
+      query: z
         .strictObject({
           tenant: tenantName.default('default'),
           room: roomName,
@@ -70,8 +69,8 @@ export function fates(explain: ExplainMessage): Route[] {
         ),
         missing,
       }),
-      handle: async ({ body }) => {
-        const explained = await explain(body);
+      handle: async ({ query }) => {
+        const explained = await explain(query);
         if (!explained.ok) return refusedBy(explained);
         const { ok: _, ...answer } = explained;
         return { answer };

@@ -6,6 +6,8 @@ import { type RunningBroker, startBroker } from '../../support/broker.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
 import { Client } from '../conformance/client.ts';
 
+type Question = Readonly<Record<string, string | number | undefined>>;
+
 const ADMIN = 'an-admin-token-that-only-this-test-uses';
 
 describe('explain over two brokers', () => {
@@ -41,13 +43,11 @@ describe('explain over two brokers', () => {
     return made;
   }
 
-  async function explain(question: object): Promise<Explained> {
+  async function explain(question: Question): Promise<Explained> {
     const [broker] = brokers as [RunningBroker];
-    const response = await fetch(`${broker.adminUrl}/admin/v1/explain-message`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${ADMIN}` },
-      body: JSON.stringify(question),
-    });
+    const query = new URLSearchParams(Object.entries(question).map(([name, value]) => [name, String(value)]));
+    const headers = { authorization: `Bearer ${ADMIN}` };
+    const response = await fetch(`${broker.adminUrl}/admin/v1/explain?${query}`, { headers });
     assert.equal(response.status, 200);
     return (await response.json()) as Explained;
   }
