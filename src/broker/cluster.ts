@@ -168,8 +168,8 @@ export interface StoreFigures {
 export interface ClusterFigures {
   readonly nodes: number;
   readonly connected: boolean;
-  /** By outcome, since the start; `heard`: from others. */
-  readonly tells: Readonly<Record<Told | 'heard', number>>;
+  /** By outcome, since the start; `heard`: from others; `ignored`: from others, of a kind or topic unknown here. */
+  readonly tells: Readonly<Record<Told | 'heard' | 'ignored', number>>;
   /** By outcome, since the start; `answered`: questions of others. */
   readonly asks: Readonly<Record<'whole' | 'partial' | 'answered', number>>;
   readonly writes: Readonly<Record<'stored' | Unstored, number>>;

@@ -18,7 +18,7 @@ export function describeCluster(instruments: Instruments, cluster: Pick<Cluster,
   );
   instruments.counters(
     'cluster_tells_total',
-    'Messages to other nodes by what became of them; heard: from others.',
+    'Messages to other nodes by what became of them; heard: from others; ignored: from others, of a kind or topic that this node does not know.',
     'outcome',
     () => cluster.figures().tells,
   );

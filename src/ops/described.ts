@@ -35,7 +35,7 @@ function everything(): MetricsSource {
       figures: () => ({
         nodes: 1,
         connected: true,
-        tells: { sent: 0, heard: 0, too_large: 0, unavailable: 0 },
+        tells: { sent: 0, heard: 0, ignored: 0, too_large: 0, unavailable: 0 },
         asks: { whole: 0, partial: 0, answered: 0 },
         writes: { stored: 0, conflict: 0, unavailable: 0, too_large: 0, full: 0 },
         stores: [{ name: 'example', entries: 0, bytes: 0, revision: 0 }],

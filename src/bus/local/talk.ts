@@ -24,7 +24,7 @@ export class LocalTalk {
   readonly #parts: LocalTalkParts;
   readonly #asked = new Map<number, Asked>();
   #questions = 0;
-  readonly tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0 };
+  readonly tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0, ignored: 0 };
   readonly asks = { whole: 0, partial: 0, answered: 0 };
 
   constructor(parts: LocalTalkParts) {

@@ -45,7 +45,7 @@ export class MemoryCluster implements Cluster {
   readonly #own: OwnStores;
   readonly #startedAt: number;
   #timer: NodeJS.Timeout | undefined;
-  readonly #tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0 };
+  readonly #tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0, ignored: 0 };
   readonly #asks = { whole: 0, partial: 0, answered: 0 };
 
   constructor(parts: MemoryClusterParts) {

@@ -188,7 +188,7 @@ export class NatsCluster implements Cluster {
     return {
       nodes: this.nodes().length,
       connected: this.connected,
-      tells: { ...(talk?.tells ?? { sent: 0, too_large: 0, unavailable: 0, heard: 0 }) },
+      tells: { ...(talk?.tells ?? { sent: 0, too_large: 0, unavailable: 0, heard: 0, ignored: 0 }) },
       asks: { ...(talk?.asks ?? { whole: 0, partial: 0, answered: 0 }) },
       writes: { ...this.#replica.writes },
       stores: this.#replica.figures(),

@@ -31,7 +31,7 @@ export class Talk {
   /** As it begins every message of this node. */
   readonly #from: string;
   readonly #subscriptions = new Map<string, Subscription>();
-  readonly tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0 };
+  readonly tells = { sent: 0, too_large: 0, unavailable: 0, heard: 0, ignored: 0 };
   readonly asks = { whole: 0, partial: 0, answered: 0 };
 
   constructor(parts: TalkParts) {
@@ -165,14 +165,16 @@ export class Talk {
   }
 
   #heard(topic: string, message: unknown, from: string): void {
-    if (this.#parts.topics.tell(topic, message, from)) this.tells.heard++;
+    this.tells[this.#parts.topics.tell(topic, message, from) ? 'heard' : 'ignored']++;
   }
 
   #direct(msg: Msg): void {
     const [kind, from, topic, content] = msg.json<Direct>();
     const { reply } = msg;
     if (kind === 'tell') this.#heard(topic, content, from);
-    else if (reply !== undefined) void this.#reply(reply, topic, content, from);
+    else if (kind === 'ask' && reply !== undefined) void this.#reply(reply, topic, content, from);
+    // Of a node that is newer than this one.
+    else this.tells.ignored++;
   }
 
   async #reply(to: string, topic: string, question: unknown, from: string): Promise<void> {
