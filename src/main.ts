@@ -1,7 +1,6 @@
 /** The process: flags, signals, exit codes. stdout carries JSON log lines only; what is for people goes to stderr. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -10,6 +9,7 @@ import type { App } from './app.ts';
 import { type DevelopmentKey, developmentKey } from './auth/development.ts';
 import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
 import { reportProblems } from './config/report.ts';
+import { workersOf } from './config/workers.ts';
 import { type Config, loadConfig, VERSION } from './config.ts';
 import { createLog } from './ops/log.ts';
 import { checkNative } from './ops/native.ts';
@@ -84,10 +84,6 @@ async function start(
   } catch (error) {
     fail(log, error, 'the broker could not start');
   }
-}
-
-function workersOf({ workers }: Config): number {
-  return workers === 'auto' ? availableParallelism() : workers;
 }
 
 /** The log, with what is to be said first; a worker leaves that to its supervisor. */

@@ -124,10 +124,10 @@ test('memory: enough, too little for the connections, too little to start', (t) 
   assert.equal(at(300, false)?.status, 'fail');
 });
 
-test('cpu: a limit below two cores stops the loop, in both versions', (t) => {
+test('cpu: a limit of no more than a core for each process stops the loop, in both versions', (t) => {
   const second = (max: string) =>
     cpu(place(t, { 'proc/self/cgroup': '0::/', 'sys/fs/cgroup/cpu.max': max }))?.status;
-  assert.deepEqual(['max 100000', '200000 100000', '150000 100000'].map(second), ['ok', 'ok', 'warn']);
+  assert.deepEqual(['max 100000', '150000 100000', '100000 100000'].map(second), ['ok', 'ok', 'warn']);
   const first = (quota: string) =>
     cpu(
       place(t, {
@@ -137,6 +137,17 @@ test('cpu: a limit below two cores stops the loop, in both versions', (t) => {
       }),
     )?.status;
   assert.deepEqual(['-1', '50000'].map(first), ['ok', 'warn']);
+});
+
+test('workers: each uses a core, and memory of its own', (t) => {
+  const files = { 'proc/self/cgroup': '0::/', 'sys/fs/cgroup/cpu.max': '200000 100000' };
+  const config = configOf('workers: 3\nlimits: { connections: 100000, historyTotalBytes: 256MiB }');
+  assert.equal(cpu(place(t, files), CONFIG)?.status, 'ok');
+  assert.match(cpu(place(t, files), config)?.says ?? '', /2 cores, for 3 processes: they are stopped/);
+  const limited = { 'proc/self/cgroup': '0::/', 'sys/fs/cgroup/memory.max': String(2 * GIB) };
+  assert.equal(memory(place(t, limited), CONFIG, true)?.status, 'ok');
+  // 3 x 128 MiB, 256 MiB of one embedded bus, 300,000 x 10 KiB.
+  assert.match(memory(place(t, limited), config, true)?.fix ?? '', /^give it 3570 MiB/);
 });
 
 test('a start warns of what clients will notice, each with a fix', (t) => {

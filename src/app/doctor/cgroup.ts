@@ -1,5 +1,6 @@
 /** What the container, or the unit, leaves to this process: memory and CPU. Both versions of control groups. */
 import { posix } from 'node:path';
+import { workersOf } from '../../config/workers.ts';
 import type { Config } from '../../config.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import type { Place } from './place.ts';
@@ -66,8 +67,10 @@ export function memory(place: Place, config: Config, wanted: boolean): Finding |
   const kib = /^MemTotal:\s+(\d+) kB/m.exec(place.text('proc/meminfo') ?? '')?.[1];
   const most = Math.min(limit ?? Number.POSITIVE_INFINITY, kib === undefined ? NO_LIMIT : Number(kib) * 1024);
   if (most >= NO_LIMIT) return undefined;
-  const { connections, historyTotalBytes } = config.limits;
-  const apart = PROCESS_BYTES + historyTotalBytes;
+  const { historyTotalBytes } = config.limits;
+  const processes = workersOf(config);
+  const connections = processes * config.limits.connections;
+  const apart = processes * PROCESS_BYTES + historyTotalBytes * (config.nats === undefined ? 1 : processes);
   const says = `${Math.round(most / MIB)} MiB ${limit === undefined ? 'in the machine' : 'for this process'}: enough for about ${Math.max(0, Math.floor((most - apart) / CONNECTION_BYTES))} quiet connections beside limits.historyTotalBytes`;
   const needed = apart + connections * CONNECTION_BYTES;
   const fix = `give it ${Math.ceil(needed / MIB)} MiB, or lower limits.connections or limits.historyTotalBytes`;
@@ -75,17 +78,15 @@ export function memory(place: Place, config: Config, wanted: boolean): Finding |
   return wanted && most < needed ? warn(check, says, fix) : ok(check, says);
 }
 
-export function cpu(place: Place): Finding | undefined {
+export function cpu(place: Place, config?: Config): Finding | undefined {
   const check = 'cpu';
   if (place.text('proc/self/cgroup') === undefined) return undefined;
   const cores = cpuLimit(place);
   if (cores === undefined) return ok(check, 'no limit of CPU time');
-  const says = `the CPU limit is ${cores} cores`;
-  if (cores >= 2) return ok(check, says);
-  const fix = 'take the CPU limit out (keep the request): one process uses one core and some of a second';
-  return warn(
-    check,
-    `${says}: the process is stopped for the rest of each 100 ms once it has used them up`,
-    fix,
-  );
+  const processes = config === undefined ? 1 : workersOf(config);
+  const says = `the CPU limit is ${cores} cores, for ${processes} ${processes === 1 ? 'process' : 'processes'}`;
+  if (cores > processes) return ok(check, says);
+  const fix =
+    'take the CPU limit out (keep the request), or lower workers: a process uses one core and some of a second';
+  return warn(check, `${says}: they are stopped for the rest of each 100 ms once it is used up`, fix);
 }

@@ -36,10 +36,10 @@ export interface Patient {
 export async function diagnose(patient: Patient): Promise<readonly Finding[]> {
   const { loaded, runtime, root } = patient;
   const place = new Place(root);
-  const everywhere = [node(runtime), await native(runtime), acceptQueue(place), halfOpen(place), cpu(place)];
-  const found = [...settings(loaded), ...everywhere];
-  if (!loaded.ok) return present(found);
-  const { config } = loaded;
+  const everywhere = [node(runtime), await native(runtime), acceptQueue(place), halfOpen(place)];
+  const config = loaded.ok ? loaded.config : undefined;
+  const found = [...settings(loaded), ...everywhere, cpu(place, config)];
+  if (config === undefined) return present(found);
   const look = () => lookAtNats(streamSettings(config, patient.log));
   return present([
     ...found,
