@@ -7,6 +7,7 @@ import { later } from './time.ts';
 const FAST_DRAIN_MS = 300;
 /** Time for the last close frames to leave the socket buffers. */
 const LINGER_MS = 50;
+const GRACE_POLL_MS = 100;
 
 /** Sends every client away in a slot of its own; resolves when all are gone or the deadline has come. */
 export async function sendAway(
@@ -22,9 +23,21 @@ export async function sendAway(
     const plan = { windowMs, perSecond: drain.perSecond, reason };
     hub.drain(plan, Math.random, later, done);
   });
-  await Promise.race([sentAway.then(() => bus.drain(drain.deadlineMs)), deadline.reached]);
+  const finished = sentAway.then(() =>
+    Promise.all([bus.drain(drain.deadlineMs), fast || gracesOver(hub, drain.deadlineMs)]),
+  );
+  await Promise.race([finished, deadline.reached]);
   deadline.cancel();
   await after(LINGER_MS).reached;
+}
+
+/**
+ * Whoever has been sent away and is not in the room elsewhere yet is known to the others from here alone: a client that
+ * joins meanwhile would not find them, and take them to have left.
+ */
+async function gracesOver(hub: Hub, deadlineMs: number): Promise<void> {
+  for (let waited = 0; hub.keptByGrace > 0 && waited < deadlineMs; waited += GRACE_POLL_MS)
+    await after(GRACE_POLL_MS).reached;
 }
 
 export function after(ms: number): { readonly reached: Promise<void>; cancel(): void } {

@@ -196,6 +196,11 @@ export class Hub {
     this.#domain.witness.trails.tick(now);
   }
 
+  /** Members whom only this node knows to be kept by their grace; 0 on the embedded bus. */
+  get keptByGrace(): number {
+    return this.#domain.presence.kept;
+  }
+
   /** Before the cluster: what is not over yet is given to other nodes. */
   async close(): Promise<void> {
     await this.#domain.lifecycle.close();

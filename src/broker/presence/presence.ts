@@ -142,6 +142,11 @@ export class Presence implements Answerable {
     return policy === 'count' ? 'count' : view.mode;
   }
 
+  /** Members whose connection was lost, and whom the other nodes know from this one alone while their grace lasts. */
+  get kept(): number {
+    return this.#gossip === undefined ? 0 : this.#lost.size;
+  }
+
   /** To be called about once a second. */
   tick(now: number): void {
     for (const lost of this.#due.take(now)) this.#release(lost);

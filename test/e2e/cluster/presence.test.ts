@@ -146,6 +146,21 @@ describe('presence over three brokers', () => {
     assert.deepEqual(users(room), ['eye', 'f', 'm']);
   });
 
+  test('C4.8.3 a node that goes away answers for whom it has sent away until they are back, or their grace is over', async () => {
+    const socket = await mortal('away', 1, 'between');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const drained = pod(1).drain();
+    await closed;
+    // Longer than the node needs to end where nobody is kept.
+    await sleep(1000);
+    const [room] = await watch('late', 0, 'between');
+    assert.deepEqual(users(room), ['away', 'late']);
+    await drained;
+    await until(() => users(room).length === 1, 'the end of the grace');
+    await pod(1).start();
+    await pod(1).ready(20_000);
+  });
+
   test('every node is restarted in turn: nobody is seen leaving', async () => {
     const watchers = await Promise.all([0, 1, 2].map((home) => watch(`w${home}`, home, 'roll')));
     const names = Array.from({ length: 30 }, (_, at) => `r${at}`);
