@@ -121,7 +121,7 @@ describe('three workers on one embedded bus', () => {
     assert.ok(seq < (seqs[0] as number));
   });
 
-  test('C3.6.3 a publish that is repeated on another worker is stored once', async () => {
+  test('C3.9.3 a publish that is repeated on another worker is stored once', async () => {
     const [here, there] = [await client(1, 'same'), await client(2, 'same')];
     const room = fresh();
     const first = await here.pub(room, 1, { msgId: 'm1' });
