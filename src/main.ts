@@ -88,7 +88,7 @@ async function start(
 
 /** The log, with what is to be said first; a worker leaves that to its supervisor. */
 async function begun({ config, warnings }: Loaded, worker: number | undefined): Promise<Logger> {
-  const log = createLog(config.log.level);
+  const log = createLog(config.log.level, undefined, config.log.repeats);
   failOnBugs(log);
   const native = checkNative(process);
   if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');

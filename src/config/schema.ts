@@ -228,7 +228,9 @@ export const settingsSchema = z.strictObject({
       perSecond: count(1, 1_000_000).prefault(500),
     })
     .prefault({}),
-  log: z.strictObject({ level: choice(LOG_LEVELS).prefault('info') }).prefault({}),
+  log: z
+    .strictObject({ level: choice(LOG_LEVELS).prefault('info'), repeats: count(0, 1_000_000).prefault(20) })
+    .prefault({}),
   page: z
     .strictObject({ enabled: choice(['development', true, false]).prefault('development') })
     .prefault({}),

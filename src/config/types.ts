@@ -80,7 +80,8 @@ export interface Config {
   };
   readonly reconnect: { readonly minMs: number; readonly maxMs: number };
   readonly drain: { readonly windowMs: number; readonly deadlineMs: number; readonly perSecond: number };
-  readonly log: { readonly level: LogLevel };
+  /** repeats: lines per second with the same message and code; 0: all. */
+  readonly log: { readonly level: LogLevel; readonly repeats: number };
   readonly page: { readonly enabled: boolean };
   readonly tickets: {
     readonly secrets: readonly string[];

@@ -1,46 +1,38 @@
 import type { Logger } from 'pino';
 import type { Log } from '../broker/ports.ts';
 
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
-
 /** A log whose lines about one tenant may be more, or fewer, than the others. */
 export class TenantLevels implements Log {
   readonly #log: Logger;
-  /** Writes everything: whether it should is decided before. */
-  readonly #all: Logger;
-  readonly #levels = new Map<string, number>();
+  readonly #tenants = new Map<string, Logger>();
 
   constructor(log: Logger) {
     this.#log = log;
-    this.#all = log.child({}, { level: 'trace' });
   }
 
   /** `level` of a tenant; undefined: as everything else. */
   set(tenant: string, level: string | undefined): void {
-    if (level === undefined) this.#levels.delete(tenant);
-    else this.#levels.set(tenant, LEVELS.indexOf(level));
+    if (level === undefined) this.#tenants.delete(tenant);
+    else this.#tenants.set(tenant, this.#log.child({}, { level }));
   }
 
   debug(fields: object, message: string): void {
-    this.#of(fields, 1)?.debug(fields, message);
+    this.#of(fields).debug(fields, message);
   }
 
   info(fields: object, message: string): void {
-    this.#of(fields, 2)?.info(fields, message);
+    this.#of(fields).info(fields, message);
   }
 
   warn(fields: object, message: string): void {
-    this.#of(fields, 3)?.warn(fields, message);
+    this.#of(fields).warn(fields, message);
   }
 
   error(fields: object, message: string): void {
-    this.#of(fields, 4)?.error(fields, message);
+    this.#of(fields).error(fields, message);
   }
 
-  #of(fields: { readonly tenant?: unknown }, level: number): Logger | undefined {
-    if (this.#levels.size === 0 || typeof fields.tenant !== 'string') return this.#log;
-    const from = this.#levels.get(fields.tenant);
-    if (from === undefined) return this.#log;
-    return level >= from ? this.#all : undefined;
+  #of({ tenant }: { readonly tenant?: unknown }): Logger {
+    return typeof tenant === 'string' ? (this.#tenants.get(tenant) ?? this.#log) : this.#log;
   }
 }

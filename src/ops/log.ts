@@ -1,4 +1,5 @@
 import pino from 'pino';
+import { Repeats } from './repeats.ts';
 
 const MASK = '[redacted]';
 
@@ -65,12 +66,21 @@ function maskJwt(word: string): string {
 /**
  * JSON lines with `time` (ISO 8601), `level` (a word), the fields of the child loggers and `msg`. Lines go to stdout
  * without holding the loop when its reader is slow; `fatal` and the end of the process write what is waiting.
+ * @param repeats lines per second with the same message and `code`; more are counted in a line of their own. 0: all
  */
 export function createLog(
   level: pino.LevelWithSilent,
   destination: pino.DestinationStream = toStdout(),
+  repeats = 0,
 ): pino.Logger {
-  return pino(
+  const bound = new Repeats(
+    repeats,
+    () => performance.now(),
+    (leftOut) => {
+      everything.warn(leftOut, LEFT_OUT);
+    },
+  );
+  const log = pino(
     {
       level,
       base: null,
@@ -78,6 +88,16 @@ export function createLog(
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: REDACTED_PATHS, censor: MASK },
       hooks: {
+        logMethod(args, method, at) {
+          if (isBounded(args, at)) {
+            const what = bound.next(...kindOf(args));
+            if (what === 'first') setTimeout(() => bound.end(), 1000).unref();
+            if (what !== 'write') return;
+          }
+          // Nothing may come after this.
+          if (at >= FATAL) bound.end();
+          method.apply(this, args);
+        },
         streamWrite: (line) => {
           const masked = maskSecrets(line);
           if (PROBLEM.test(masked)) remember(masked);
@@ -87,6 +107,27 @@ export function createLog(
     },
     destination,
   );
+  // Whatever the level is: lines that are not told of were left out for nothing.
+  const everything = log.child({}, { level: 'trace' });
+  return log;
+}
+
+const LEFT_OUT = 'log lines left out';
+const FATAL = pino.levels.values['fatal'] as number;
+
+type Arguments = Parameters<pino.LogFn>;
+
+/** Who did what is kept whole, and so is what ends the process. */
+function isBounded(args: Arguments, level: number): boolean {
+  const [fields, message] = args as readonly unknown[];
+  if (level >= FATAL || message === LEFT_OUT) return false;
+  return !(typeof fields === 'object' && fields !== null && 'audit' in fields);
+}
+
+function kindOf(args: Arguments): [message: string, code: string] {
+  const [fields, message] = args as readonly unknown[];
+  const { code } = Object(fields) as { readonly code?: unknown };
+  return [typeof message === 'string' ? message : '', code === undefined ? '' : String(code)];
 }
 
 /** As pino begins a line. */

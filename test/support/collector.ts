@@ -22,7 +22,7 @@ export interface Collector {
   readonly endpoint: string;
   readonly spans: readonly Span[];
   readonly authorizations: ReadonlySet<string | undefined>;
-  /** The spans of a trace, once there are so many. */
+  /** The spans of a trace, once there are so many. Throws after 10 s. */
   trace(traceId: string, count: number): Promise<readonly Span[]>;
   close(): Promise<void>;
 }
@@ -39,11 +39,12 @@ export async function startCollector(status = 200): Promise<Collector> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const trace: Collector['trace'] = async (traceId, count) => {
-    for (;;) {
+    for (let left = 1000; left > 0; left--) {
       const found = spans.filter((span) => span.traceId === traceId);
       if (found.length >= count) return found;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    throw new Error(`fewer than ${count} spans of the trace ${traceId} after 10 s`);
   };
   return {
     endpoint: `http://127.0.0.1:${port}/v1/traces`,

@@ -5,7 +5,9 @@ import { SignJWT } from 'jose';
 import { both, matches, metrics, settled, suite } from './client.ts';
 import { bearer, handshake } from './handshake.ts';
 
-const { broker: open, connect } = handles(suite({ env: { CARILLON_LOG_LEVEL: 'trace' } }));
+const { broker: open, connect } = handles(
+  suite({ env: { CARILLON_LOG_LEVEL: 'trace', CARILLON_LOG__REPEATS: '0' } }),
+);
 const { broker: strict } = handles(
   suite({
     config: {

@@ -18,6 +18,7 @@ import { forge, hmac, knock } from './attacker.ts';
 const ADMIN = 'admin-credential-4f1d0c2b9a8e7d6c5b4a39281706';
 const NATS_PASSWORD = 'nats-credential-0a1b2c3d4e5f60718293a4b5';
 const WEBHOOK_SECRET = 'webhook-credential-77aa88bb99cc00dd11ee22ff';
+const TRACE_SECRET = 'collector-credential-19e8d7c6b5a4938271605f4e';
 const TICKET_SECRET = 'ticket-credential-5c5c5c5c6d6d6d6d7e7e7e7e';
 const OPAQUE = 'opaque-session-token-9e8d7c6b5a4938271605';
 const JWT_SECRET = 'jwt-credential-1234abcd5678ef901234abcd5678';
@@ -58,11 +59,25 @@ async function start(t: TestContext, nats: NatsCluster, level: string): Promise<
   writeFileSync(secretFile, WEBHOOK_SECRET);
   const bounds = { prefix: newPrefix(), shards: 1, streamBytes: '32MiB', cursorBytes: '1MiB' };
   const broker = await startBroker({
-    env: { CARILLON_ADMIN_TOKEN: ADMIN, CARILLON_LOG_LEVEL: level, CARILLON_JWT_SECRET: JWT_SECRET },
+    env: {
+      CARILLON_ADMIN_TOKEN: ADMIN,
+      CARILLON_LOG_LEVEL: level,
+      // Every line, however often.
+      CARILLON_LOG__REPEATS: '0',
+      CARILLON_JWT_SECRET: JWT_SECRET,
+    },
     config: {
       nats: { url: nats.urls, user: 'carillon', password: NATS_PASSWORD, ...bounds },
       auth: { allowQueryToken: true, webhook: { url: webhook.url, secretFile } },
       tickets: { secrets: [TICKET_SECRET] },
+      // Nobody listens there: each export fails, and says so.
+      tracing: {
+        endpoint: 'http://127.0.0.1:9/v1/traces',
+        authorization: `Bearer ${TRACE_SECRET}`,
+        sample: 1,
+        exportMs: '100ms',
+        timeoutMs: '200ms',
+      },
     },
   });
   t.after(() => broker.kill());
@@ -83,6 +98,7 @@ async function start(t: TestContext, nats: NatsCluster, level: string): Promise<
     NATS_PASSWORD,
     WEBHOOK_SECRET,
     TICKET_SECRET,
+    TRACE_SECRET,
     OPAQUE,
     JWT_SECRET,
     WRONG_ADMIN,
