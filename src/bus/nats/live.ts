@@ -178,6 +178,7 @@ export class LiveRooms {
             { err: error, subject: room.subject },
             'a live room is not heard from other nodes',
           );
+          this.#fail(room);
           return;
         }
         const meta = decodeMeta(headerText(msg, room.subject.length));
@@ -205,6 +206,14 @@ export class LiveRooms {
       // Disconnected meanwhile: a live room goes on with who is here.
       .catch(() => undefined);
     return this.#barrier;
+  }
+
+  /** Members would be told that they are in, and never hear the other nodes. */
+  #fail(room: LiveRoom): void {
+    const { sink } = room;
+    room.sink = undefined;
+    this.#close(room);
+    sink?.failed({ ok: false, code: 'internal', reason: 'NATS refuses the subscription of the room' });
   }
 
   #close(room: LiveRoom): void {

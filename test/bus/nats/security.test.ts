@@ -15,6 +15,7 @@ import { STATE, until } from '../../contract/cluster/subject.ts';
 import { becomes, get } from '../../contract/cursors.ts';
 import { all, NOW, record, USAGE } from '../../contract/usage.ts';
 import { authority } from '../../support/certs.ts';
+import { QUIET } from '../../support/log.ts';
 import { nkeyUser, operator } from '../../support/nats/accounts.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
 import { type ClusterSetup, NatsCluster } from '../../support/nats/cluster.ts';
@@ -130,6 +131,31 @@ test('with the least permissions everything works that a broker does', async (co
   await sleep(500);
   assert.ok((here.health().figures['audits'] ?? 0) > 0);
   assert.deepEqual(complaints, [], 'the server has refused nothing');
+});
+
+test('a live room that NATS does not let this node hear is refused, not silent', async (context) => {
+  const { publish, subscribe } = brokerPermissions(PREFIX);
+  const deaf = subscribe.filter((subject) => !subject.includes('.live.'));
+  const extra = `authorization { users: [{ user: u, password: p, ${permissions({ publish: [...publish, '$JS.API.STREAM.CREATE.*'], subscribe: deaf })} }] }`;
+  const server = await serverWith(context, { extra });
+  const bus = natsBus([server], {
+    options: { prefix: PREFIX, shards: 1, discover: false, credentials: { user: 'u', password: 'p' } },
+    policies: [LIVE],
+    log: QUIET,
+  });
+  context.after(() => bus.close());
+  await bus.start();
+  const faults: string[] = [];
+  const ignore = () => undefined;
+  bus.open(roomRef('live', LIVE), {
+    opened: () => faults.push('opened'),
+    failed: ({ code }) => faults.push(code),
+    event: ignore,
+    gap: ignore,
+  });
+  await until('the room is refused', () => faults.length > 0);
+  await sleep(100);
+  assert.deepEqual(faults, ['internal']);
 });
 
 test('nodes talk and keep their stores with the least permissions', async (context) => {
