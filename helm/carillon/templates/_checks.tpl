@@ -6,6 +6,9 @@
 {{- fail (printf "config.%s is set by the chart: take it out (service.port is the port of the service)" (eq . "listen" | ternary "listen" "node.serverId")) -}}
 {{- end -}}
 {{- end -}}
+{{- if hasKey $config "workers" -}}
+{{- fail "config.workers is set by the chart: take it out, and set workers beside config" -}}
+{{- end -}}
 {{- if dig "admin" "listen" "" $config -}}
 {{- fail "config.admin.listen is set by the chart: take it out" -}}
 {{- end -}}

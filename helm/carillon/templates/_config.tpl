@@ -2,6 +2,9 @@
 {{- define "carillon.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "listen" "0.0.0.0:8080" -}}
+{{- if ne (int64 .Values.workers) 1 -}}
+{{- $_ := set $config "workers" (int64 .Values.workers) -}}
+{{- end -}}
 {{- $_ := set $config "admin" (merge (dict "listen" "0.0.0.0:9090") (default (dict) $config.admin)) -}}
 {{- if and (or .Values.ingress.enabled .Values.gateway.enabled .Values.canary.of) (not (hasKey $config "trustedProxies")) -}}
 {{- $_ := set $config "trustedProxies" 1 -}}
