@@ -35,6 +35,9 @@ test('what is wrong has its key, its value and what is expected', () => {
     /^supervisor.restartMinMs=.*at most supervisor.restartMaxMs/,
   );
   const name = 'n'.repeat(61);
-  assert.match(problem(`{ workers: 2, node: { serverId: ${name} } }`), /^node.serverId=.*at most 60 characters/);
+  assert.match(
+    problem(`{ workers: 2, node: { serverId: ${name} } }`),
+    /^node.serverId=.*at most 60 characters/,
+  );
   assert.ok(load(`{ node: { serverId: ${name} } }`).ok, 'of one process it may be longer');
 });
