@@ -2,7 +2,7 @@
  * A former build of this project, frozen: what runs at the users' while a new one comes in. `npm run freeze -- COMMIT`
  * makes the files in fixtures/ anew; docs/operations/upgrades.md says which commit they are of.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type * as Sdk from '../../src/client/index.ts';
 import type { Step } from './talk.ts';
@@ -15,6 +15,7 @@ function unpacked(name: string): URL {
   mkdirSync(UNPACKED, { recursive: true });
   const file = new URL(`${process.pid}-${name}`, UNPACKED);
   writeFileSync(file, gunzipSync(readFileSync(new URL(`${name}.gz`, FIXTURES))));
+  process.once('exit', () => rmSync(file, { force: true }));
   return file;
 }
 
