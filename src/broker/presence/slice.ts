@@ -37,7 +37,9 @@ export class Slice {
   readonly #put: Put;
   readonly #load: Load;
   #waiting: Delta[] = [];
-  #parts: { readonly v: number; readonly lists: (readonly UserState[])[] } | undefined;
+  #parts:
+    | { readonly v: number; readonly lists: (readonly UserState[] | undefined)[]; of: number }
+    | undefined;
 
   constructor(node: string, incarnation: string, put: Put, load: Load) {
     this.node = node;
@@ -73,14 +75,20 @@ export class Slice {
   }
 
   /** @returns whether it was the last of its whole. */
-  part({ v, s, at, of }: Part): boolean {
-    if (this.#parts?.v !== v) this.#parts = { v, lists: [] };
+  part({ v, s, more, at }: Part): boolean {
+    if (this.#parts?.v !== v) this.#parts = { v, lists: [], of: Number.POSITIVE_INFINITY };
     const { lists } = this.#parts;
-    lists[at] = s;
-    for (let each = 0; each < of; each++) if (lists[each] === undefined) return false;
+    const place = at ?? lists.length;
+    lists[place] = s;
+    if (more === 0) this.#parts.of = place + 1;
+    if (lists.length < this.#parts.of || lists.includes(undefined)) return false;
     this.#parts = undefined;
     // Otherwise overtaken by what is known already.
-    if (v >= this.version) this.#replace(lists.flat(), v);
+    if (v >= this.version)
+      this.#replace(
+        lists.flatMap((list) => list ?? []),
+        v,
+      );
     return true;
   }
 

@@ -24,13 +24,15 @@ export interface Delta {
   readonly s: readonly UserState[];
 }
 
-/** Of one room, the whole of a node at version `v`, as part `at` of `of`. */
+/** Of one room, the whole of a node at version `v`, in parts. */
 export interface Part {
   readonly key: string;
   readonly v: number;
   readonly s: readonly UserState[];
-  readonly at: number;
-  readonly of: number;
+  /** 0 for the last. */
+  readonly more: 0 | 1;
+  /** Which it is, from 0. Former builds do not tell: theirs are taken as they come. */
+  readonly at?: number;
 }
 
 /** What a node tells of its users in place of their names: how many, and `Sample` of them, as text. */

@@ -168,7 +168,7 @@ export class Teller {
     const v = view?.own.version || this.#version;
     if (view !== undefined && !view.own.naming) return [{ key, ...this.#counted(view, v) }];
     const lists = pack(view?.own.states() ?? [], this.#bytes - ENVELOPE_BYTES);
-    return lists.map((s, at) => ({ key, v, s, at, of: lists.length }));
+    return lists.map((s, at) => ({ key, v, s, more: at < lists.length - 1 ? 1 : 0, at }));
   }
 
   #readied(view: RoomPresence, form: Wanted[1]): void {

@@ -1,6 +1,7 @@
 /** What nodes tell and keep of rooms too large for names, and what they ask of one another. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Part } from '../../../src/broker/presence/state.ts';
 import { Teller } from '../../../src/broker/presence/teller.ts';
 import { RoomPresence } from '../../../src/broker/presence/view.ts';
 import type { PresenceSettings } from '../../../src/broker/settings.ts';
@@ -116,6 +117,26 @@ test('the part of a dead node is out of a count at once', () => {
   net.kill(net.pods[2] as SimPod);
   net.settle();
   assert.deepEqual(countsOf(net), [50, 50]);
+});
+
+test('the parts of a whole make it whole in any order, and without places as former builds tell them', () => {
+  const parts = (['u1', 'u2', 'u3'] as const).map((user, at) => ({
+    key: '',
+    v: 1,
+    s: [[user, 1] as const],
+    more: at < 2 ? (1 as const) : (0 as const),
+    at,
+  }));
+  const [first, second, third] = parts as [(typeof parts)[0], (typeof parts)[0], (typeof parts)[0]];
+  const heard = (told: readonly Part[]): string[] => {
+    const view = new RoomPresence('', { sketch: 64, load: { names: 0, hashes: 0 } });
+    const slice = view.slice('n', 'i');
+    for (const part of told) slice.part(part);
+    return view.list().map(({ user }) => user);
+  };
+  assert.deepEqual(heard([third, first, second]), ['u1', 'u2', 'u3']);
+  assert.deepEqual(heard([first, first, third]), [], 'one is lost');
+  assert.deepEqual(heard(parts.map(({ at, ...former }) => former)), ['u1', 'u2', 'u3']);
 });
 
 test('a beat is as many messages as it takes, one after another without a hole', () => {
