@@ -3,13 +3,14 @@ import type { Logger } from 'pino';
 import type { Api } from './api/api.ts';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
 import { createNodeApi } from './app/api.ts';
-import { sendAway } from './app/away.ts';
 import { createBus } from './app/bus.ts';
 import { Certificates } from './app/certificates.ts';
+import { type DrainOptions, NodeDrain } from './app/drain.ts';
 import { createExclusions } from './app/exclusions.ts';
 import { createHub, createTransport } from './app/hub.ts';
 import { createRecord, type RecordOfSessions } from './app/lifecycle.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
+import { Pulse } from './app/pulse.ts';
 import { createTicketSecrets, type TicketSecrets } from './app/tickets.ts';
 import { clock, nowMs } from './app/time.ts';
 import { createTracing, type TracesOfNode } from './app/tracing.ts';
@@ -31,7 +32,6 @@ import { recentProblems } from './ops/log.ts';
 import { RecentLag } from './ops/loop.ts';
 import { createMetrics, type Metrics } from './ops/metrics.ts';
 import { processSummary } from './ops/process.ts';
-import { Rate } from './ops/rate.ts';
 import type { Transport } from './transport/server.ts';
 
 export { provisionStreams } from './app/bus.ts';
@@ -40,7 +40,7 @@ export interface App {
   /** Resolves with both real addresses as `host:port`. Rejects when one cannot be listened on. */
   listen(): Promise<{ readonly listen: string; readonly admin: string }>;
   /** Sends every client away in a slot of its own; resolves when all are gone or the deadline has come. */
-  drain(options: { readonly fast: boolean; readonly reason: string }): Promise<void>;
+  drain(options: DrainOptions): Promise<void>;
   /** Ends what is left. */
   close(): Promise<void>;
 }
@@ -84,8 +84,8 @@ class Node implements App {
   readonly #levels: TenantLevels;
   readonly #traces: TracesOfNode | undefined;
   readonly #tally = new Tally();
-  readonly #accepts = new Rate(nowMs);
   readonly #lag = new RecentLag(nowMs);
+  readonly #pulse: Pulse;
   readonly #verifier: ReturnType<typeof createVerifier>;
   readonly #bus: Bus;
   readonly #cluster: Cluster;
@@ -96,6 +96,7 @@ class Node implements App {
   readonly #tickets: TicketSecrets;
   readonly #record: RecordOfSessions;
   readonly #hub: Hub;
+  readonly #drain: NodeDrain;
   readonly #api: Api;
   readonly #nodeAdmin: NodeAdmin;
   readonly #metrics: Metrics;
@@ -109,6 +110,7 @@ class Node implements App {
     this.#traces = traces;
     this.#levels = new TenantLevels(log);
     const tally = this.#tally;
+    this.#pulse = new Pulse(config.cluster.heartbeatMs);
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
     const status = () => this.#status();
     const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status, seat?.line);
@@ -142,15 +144,28 @@ class Node implements App {
       log: this.#levels,
       tracing: traces?.tracing,
     });
+    this.#drain = new NodeDrain({ config, hub: this.#hub, bus, log, begun: () => this.#leave() });
     const { view } = this.#hub;
     const { book } = this.#usage;
     this.#api = createNodeApi(config, view, { cluster, exclusions, usage: book, verifier: guarded, log });
     this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
-    const { version } = config.node;
-    const lifecycle = this.#record.figures;
-    const sources = { bus, cluster, usage: book, api: this.#api, tls: this.#certificates, lifecycle };
-    this.#metrics = createMetrics({ ...sources, tally, version, traces: traces?.counts });
+    this.#metrics = this.#createMetrics();
     this.#admin = this.#createAdmin(seat?.admin ?? createAdmin);
+  }
+
+  #createMetrics(): Metrics {
+    return createMetrics({
+      tally: this.#tally,
+      bus: this.#bus,
+      cluster: this.#cluster,
+      usage: this.#usage.book,
+      api: this.#api,
+      tls: this.#certificates,
+      lifecycle: this.#record.figures,
+      drain: this.#drain,
+      traces: this.#traces?.counts,
+      version: this.#config.node.version,
+    });
   }
 
   #createAdmin(create: (options: NodeAdminOptions) => Admin): Admin {
@@ -189,11 +204,15 @@ class Node implements App {
     return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
   }
 
-  async drain({ fast, reason }: { readonly fast: boolean; readonly reason: string }): Promise<void> {
+  drain(options: DrainOptions): Promise<void> {
+    return this.#drain.begin(options);
+  }
+
+  /** Nobody new is let in, and whoever asks is told so. */
+  #leave(): void {
     this.#phase = 'draining';
     this.#cluster.announce();
     this.#transport.stopAccepting();
-    await sendAway(this.#hub, this.#bus, this.#config.drain, fast, reason);
   }
 
   async close(): Promise<void> {
@@ -209,11 +228,13 @@ class Node implements App {
     await Promise.all([this.#admin.close(), this.#bus.close(), this.#traces?.close()]);
     this.#metrics.close();
     this.#lag.close();
+    this.#pulse.close();
   }
 
   #operations(): NodeOperations {
     return {
-      drain: (reason) => this.#beginDrain(reason),
+      drain: (reason, deadlineMs) => this.#beginDrain(reason, deadlineMs),
+      drainProgress: () => ({ node: this.#cluster.node, ...this.#drain.progress }),
       setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
       diagnostics: () => this.#diagnostics(),
       keys: async (refresh) => {
@@ -223,9 +244,9 @@ class Node implements App {
     };
   }
 
-  #beginDrain(reason: string): boolean {
-    if (this.#phase === 'draining') return false;
-    this.drain({ fast: false, reason }).catch((error: unknown) =>
+  #beginDrain(reason: string, deadlineMs: number | undefined): boolean {
+    if (this.#drain.begun) return false;
+    this.drain({ fast: false, reason, deadlineMs }).catch((error: unknown) =>
       this.#log.error({ err: error }, 'the drain has failed'),
     );
     return true;
@@ -261,10 +282,13 @@ class Node implements App {
   }
 
   #status(): NodeStatus {
+    const { connections, upgrades } = this.#tally;
+    const { drain, limits } = this.#config;
     return {
-      connections: this.#tally.connections,
-      acceptsPerSecond: Math.round(this.#accepts.of(this.#tally.upgrades.get('accepted') ?? 0)),
-      loopLagMs: Math.round(this.#lag.p99Ms()),
+      connections,
+      ...this.#pulse.read(upgrades.get('accepted') ?? 0),
+      acceptsMax: drain.perSecond,
+      spare: Math.max(0, limits.connections - connections),
       draining: this.#phase === 'draining',
     };
   }

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** The `carillon` command. */
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { DOCTOR_HELP, doctorFlags, showFindings } from './cli/doctor.ts';
+import { DRAIN_HELP, drainFlags, runDrain } from './cli/drain.ts';
 import {
   EXPLAIN_HELP,
   type ExplainFlags,
@@ -37,6 +39,7 @@ const HELP = `carillon: a WebSocket pub/sub broker
   carillon explain access why a client may, or may not, do something in a room
   carillon explain message  what became of a message for a user
   carillon doctor         what is wrong with settings, machine, keys and NATS, and how to mend it
+  carillon drain          send the clients of a broker away, to the others
   carillon check-config   say what is wrong with the settings, or that nothing is
   carillon help           print this; "carillon COMMAND --help" says more
 
@@ -73,6 +76,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['streams', streams],
   ['explain', explain],
   ['doctor', doctor],
+  ['drain', drain],
   ['check-config', check],
   ['help', () => void process.stdout.write(HELP)],
   ['--help', () => void process.stdout.write(HELP)],
@@ -163,6 +167,10 @@ function tell({ json, question }: ExplainFlags, result: ExplainResult): void {
   process.exitCode = explanation.decision === 'allow' ? EXIT.ok : DENIED;
 }
 
+function adminToken(given: string | undefined): string | undefined {
+  return given ?? process.env['CARILLON_ADMIN_TOKEN'];
+}
+
 /** What is better not typed on a command line, where others on this machine can read it. */
 async function withSecrets(flags: ExplainFlags): Promise<ExplainFlags> {
   const { question } = flags;
@@ -171,8 +179,8 @@ async function withSecrets(flags: ExplainFlags): Promise<ExplainFlags> {
 }
 
 function withAdminToken<Flags extends ExplainFlags | MessageFlags>(flags: Flags): Flags {
-  const adminToken = flags.adminToken ?? process.env['CARILLON_ADMIN_TOKEN'];
-  return { ...flags, ...(adminToken && { adminToken }) };
+  const token = adminToken(flags.adminToken);
+  return { ...flags, ...(token && { adminToken: token }) };
 }
 
 async function ask(flags: ExplainFlags): Promise<ExplainResult | undefined> {
@@ -193,6 +201,21 @@ async function doctor(args: readonly string[]): Promise<void> {
   process.stdout.write(showFindings(findings, json));
   if (!loaded.ok) process.exitCode = EXIT.config;
   else if (findings.some(({ status }) => status === 'fail')) process.exitCode = EXIT.failed;
+}
+
+async function drain(args: readonly string[]): Promise<void> {
+  if (args.some((arg) => arg === '--help' || arg === '-h')) return void process.stdout.write(DRAIN_HELP);
+  const read = drainFlags(args);
+  if (!read.ok) return refuseUsage(read.reason, 'See: carillon drain --help\n');
+  const { adminToken: given, adminTokenFile: file } = read.flags;
+  // Not read where it cannot be: the broker says what is missing, and a preStop has waited by then.
+  const filed = file === undefined ? undefined : await readFile(file, 'utf8').catch(() => undefined);
+  const token = filed?.trim() ?? adminToken(given);
+  const tell = (line: string) => void process.stdout.write(`${line}\n`);
+  const done = await runDrain({ ...read.flags, adminToken: token }, tell);
+  if (done.ok) return;
+  process.stderr.write(`carillon: ${done.reason}\n`);
+  process.exitCode = EXIT.failed;
 }
 
 async function check(args: readonly string[]): Promise<void> {

@@ -11,6 +11,7 @@ import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
 import { banning } from './admin/bans.ts';
 import { diagnosis } from './admin/diagnosis.ts';
+import { draining } from './admin/drain.ts';
 import { type Explain, explaining } from './admin/explain.ts';
 import { type ExplainMessage, fates } from './admin/fate.ts';
 import { overview } from './admin/overview.ts';
@@ -59,6 +60,7 @@ export function routesOf(parts: RouteParts): Route[] {
   return [
     ...overview(cluster),
     ...actions(cluster),
+    ...draining(cluster),
     ...explaining(explain),
     ...fates(parts.explainMessage),
     ...revoking(exclusions),

@@ -4,8 +4,7 @@ import { Policies } from '../broker/limits/policy.ts';
 import { SharedLimits } from '../broker/limits/shared.ts';
 import { Tenants } from '../broker/limits/tenants.ts';
 import { type Config, parsePolicy } from '../config.ts';
-import { after } from './away.ts';
-import { clock } from './time.ts';
+import { after, clock } from './time.ts';
 
 /** How soon a tenant whose share of its limits is used up gets more of them. */
 const LEASES_MS = 250;

@@ -4,3 +4,11 @@ export const clock: Clock = { now: Date.now };
 /** Milliseconds, never going back. */
 export const nowMs = () => performance.now();
 export const later: After = (ms, task) => void setTimeout(task, ms);
+
+export function after(ms: number): { readonly reached: Promise<void>; cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  const reached = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return { reached, cancel: () => clearTimeout(timer) };
+}

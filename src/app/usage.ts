@@ -4,8 +4,7 @@ import type { Cluster } from '../broker/cluster.ts';
 import type { Tenants } from '../broker/limits/tenants.ts';
 import { UsageBook, type UsageStore } from '../broker/usage.ts';
 import type { Config } from '../config.ts';
-import { after } from './away.ts';
-import { clock } from './time.ts';
+import { after, clock } from './time.ts';
 
 /** What a stopping node takes for its last records. */
 const LAST_MS = 2000;

@@ -10,10 +10,14 @@ export type Cancel = () => void;
 /** How a node is doing, as its heartbeats tell it. */
 export interface NodeStatus {
   readonly connections: number;
-  /** Connections accepted per second, of late. */
+  /** Connections accepted per second, since about the last heartbeat. */
   readonly acceptsPerSecond: number;
-  /** p99 of how late the event loop runs. */
+  /** p99 of how late the event loop has run, since about the last heartbeat. */
   readonly loopLagMs: number;
+  /** Connections per second that it takes at most from nodes that drain. Absent: a former version does not tell. */
+  readonly acceptsMax?: number;
+  /** Connections that it still has room for. Absent: as above. */
+  readonly spare?: number;
   readonly draining: boolean;
 }
 

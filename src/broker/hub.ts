@@ -7,14 +7,14 @@ import type { NodeView } from './admin/view.ts';
 import { Admission } from './admission.ts';
 import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
-import { type DrainPlan, drainSessions } from './drain.ts';
+import { Drain, type DrainPlan } from './drain/drain.ts';
 import type { Cause, Exclusions } from './exclusion/exclusions.ts';
 import { Sweep } from './exclusion/sweep.ts';
 import { Fates } from './fate/fates.ts';
 import type { Departed } from './fate/trail.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
-import type { After, Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
+import type { Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
 import { roomKey } from './rooms.ts';
 import { Seconds } from './seconds.ts';
@@ -49,6 +49,7 @@ const FEATURES = [
 
 /** All sessions of a node: how they begin, what they receive, how they end. */
 export class Hub {
+  readonly #parts: Pick<HubParts, 'cluster' | 'ticks' | 'after'>;
   readonly #domain: Domain;
   readonly #backend: Backend;
   readonly #tickets: Tickets;
@@ -65,6 +66,7 @@ export class Hub {
   readonly #renewals: Seconds<Session>;
 
   constructor(parts: HubParts) {
+    this.#parts = parts;
     this.#domain = buildDomain(parts, this.#sessions);
     this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
@@ -210,9 +212,11 @@ export class Hub {
     this.#domain.places.close();
   }
 
-  drain(plan: Omit<DrainPlan, 'ticketOf'>, random: () => number, after: After, done: () => void): void {
+  /** Sends everybody away; to be called once. `done` may run before it returns. */
+  drain(plan: DrainPlan, random: () => number, done: () => void): Drain {
     const ticketOf = (session: Session) => this.#ticketOf(session);
-    drainSessions([...this.#sessions.values()], { ...plan, ticketOf }, random, after, done);
+    const { cluster, ticks, after } = this.#parts;
+    return new Drain(plan, { sessions: this.#sessions, cluster, ticks, after, ticketOf, random, done });
   }
 
   #arrived(session: Session): void {

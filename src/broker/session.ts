@@ -59,6 +59,8 @@ export class Session implements Owner, Answerable, TenantMember {
   #errorsLeft: number;
   #errorsAt: number;
   ended = false;
+  /** Publishes that the bus has yet to answer. */
+  publishing = 0;
   /** The socket is; what it was in is told together. */
   #gone = false;
   /** Why this side ended it, if it did. */

@@ -6,7 +6,12 @@ const TIMEOUT_MS = 10_000;
 
 export type Asked =
   | { readonly ok: true; readonly answer: Readonly<Record<string, unknown>> }
-  | { readonly ok: false; readonly reason: string };
+  | {
+      readonly ok: false;
+      readonly reason: string;
+      /** Nothing answered at all. */
+      readonly silent?: true;
+    };
 
 /**
  * @param question undefined: a GET, with what is asked in the path
@@ -27,7 +32,8 @@ export async function askAdmin(
     ...(question !== undefined && { method: 'POST', body: JSON.stringify(question) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => ({ failed: error instanceof Error ? (error.cause ?? error) : error }));
-  if ('failed' in response) return { ok: false, reason: `${admin} does not answer: ${response.failed}` };
+  if ('failed' in response)
+    return { ok: false, reason: `${admin} does not answer: ${response.failed}`, silent: true };
   const answer: unknown = await response.json().catch(() => undefined);
   if (!isTree(answer)) return { ok: false, reason: `${admin} answered ${response.status}, and no JSON` };
   if (response.ok && field in answer) return { ok: true, answer };

@@ -1,5 +1,6 @@
 /** What the rest of the broker receives: parsed, checked, deeply frozen. Units stand in the names. */
 import type { VerifierOptions } from '../auth/verifier.ts';
+import type { BudgetSettings } from '../broker/drain/budget.ts';
 import type { FateSettings } from '../broker/fate/witness.ts';
 import type { LogLevel } from '../broker/ports.ts';
 import type {
@@ -79,7 +80,7 @@ export interface Config {
     readonly pingSeconds: number;
   };
   readonly reconnect: { readonly minMs: number; readonly maxMs: number };
-  readonly drain: { readonly windowMs: number; readonly deadlineMs: number; readonly perSecond: number };
+  readonly drain: BudgetSettings & { readonly windowMs: number; readonly deadlineMs: number };
   /** repeats: lines per second with the same message and code; 0: all. */
   readonly log: { readonly level: LogLevel; readonly repeats: number };
   readonly page: { readonly enabled: boolean };

@@ -1,4 +1,5 @@
 /** Every metric that a broker can export, as at its first scrape: for docs/operations/metrics.md, and what is held to it. */
+import { NO_DRAIN } from '../broker/drain/drain.ts';
 import { Tally } from '../broker/tally.ts';
 import { FIGURE_NAMES } from './figures.ts';
 import { createMetrics, type MetricsSource } from './metrics.ts';
@@ -49,6 +50,7 @@ function everything(): MetricsSource {
       kept: { stored: 0, dropped: 0, retried: 0, waiting: 0 },
       webhook: { delivered: 0, retried: 0, failed: 0, refused: 0, full: 0, stopped: 0 },
     }),
+    drain: { progress: NO_DRAIN },
     traces: { ended: 0, exported: 0, failed: 0, limited: 0 },
     version: '0.0.0',
   };

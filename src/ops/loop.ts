@@ -44,25 +44,27 @@ export class LoopLagMeter {
 }
 
 /**
- * The loop lag that readiness is judged by: the p99 of the last 10 to 20 seconds, whoever asks and however often.
- * It has its own meter, so that a scrape of the metrics does not hide a bad spell from the probe.
+ * The loop lag of the last one to two windows (p99), whoever asks and however often. It has its own meter, so that a
+ * scrape of the metrics does not hide a bad spell from the probe.
  */
 export class RecentLag {
   readonly #meter = new LoopLagMeter();
   readonly #now: () => number;
+  readonly #windowMs: number;
   #startedAt: number;
   #previousMs = 0;
 
   /** @param now milliseconds of a monotonic clock */
-  constructor(now: () => number) {
+  constructor(now: () => number, windowMs = WINDOW_MS) {
     this.#now = now;
+    this.#windowMs = windowMs;
     this.#startedAt = now();
   }
 
   p99Ms(): number {
     const currentMs = this.#meter.read().p99Ms;
     const worstMs = Math.max(this.#previousMs, currentMs);
-    if (this.#now() - this.#startedAt >= WINDOW_MS) {
+    if (this.#now() - this.#startedAt >= this.#windowMs) {
       this.#previousMs = currentMs;
       this.#startedAt = this.#now();
       this.#meter.take();

@@ -15,6 +15,7 @@ import { CLOSE_CODES, ERROR_CODES } from '../protocol/codes.ts';
 import { GAP_REASONS } from '../protocol/frames.ts';
 import { type ApiAnswers, describeApi } from './api.ts';
 import { describeCluster } from './cluster.ts';
+import { type DrainFigures, describeDrain } from './drain.ts';
 import { figureOf, metricOf } from './figures.ts';
 import { describeIdentity } from './identity.ts';
 import { type HistogramReading, Instruments, overClosedSet, type Readings } from './instruments.ts';
@@ -45,6 +46,7 @@ export interface MetricsSource {
   readonly lifecycle?: () => LifecycleFigures | undefined;
   /** Absent: no tracing. */
   readonly traces?: SpanCounts | undefined;
+  readonly drain?: { readonly progress: DrainFigures };
   /** Of the broker, as in server_info. */
   readonly version: string;
 }
@@ -79,6 +81,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   if (source.usage !== undefined) describeUsage(instruments, source.usage);
   if (source.lifecycle !== undefined) describeLifecycle(instruments, source.lifecycle);
   if (source.traces !== undefined) describeTracing(instruments, source.traces);
+  if (source.drain !== undefined) describeDrain(instruments, source.drain);
   return {
     contentType: instruments.contentType,
     text: () => {

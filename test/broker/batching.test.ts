@@ -123,12 +123,7 @@ test('a session that the server ends gets what its rooms hold, and its acks', ()
   const member = joined(sim, 'member', 'a');
   publish(member, 'a', 1);
   sim.turn();
-  sim.hub.drain(
-    { windowMs: 0, perSecond: 1000, reason: 'test' },
-    () => 0,
-    (_ms, task) => task(),
-    () => {},
-  );
+  sim.drain();
   assert.deepEqual(sim.messages(member).flat(), ['drain', 'event', 'ack']);
 });
 

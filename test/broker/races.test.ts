@@ -152,12 +152,7 @@ test('C3.7.2 a join is answered joined or error, also when the feed fails or cha
 test('C5.2 when the server ends a session, its last acks come behind their events', () => {
   const { node, ann } = inRoom();
   ann.write({ type: 'pub', room: 'a', payload: 1 });
-  node.hub.drain(
-    { windowMs: 0, perSecond: 1, reason: 'drain' },
-    () => 0,
-    (_ms, task) => task(),
-    () => {},
-  );
+  node.drain();
   assert.deepEqual(
     ann.take().map(({ type }) => type),
     ['drain', 'event', 'ack'],

@@ -4,7 +4,7 @@ import { Rate } from '../../src/ops/rate.ts';
 
 test('a rate follows the count within ten seconds, and is not thrown by one look right after another', () => {
   let now = 0;
-  const rate = new Rate(() => now);
+  const rate = new Rate(() => now, 5000);
   assert.equal(rate.of(0), 0);
   assert.equal(rate.of(5), 5, 'the first second counts as a whole one');
   let count = 0;

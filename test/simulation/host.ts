@@ -19,8 +19,6 @@ export class SimHost {
   readonly name: string;
   readonly node: SimNode;
   readonly #kill: () => void;
-  /** What drains when. */
-  readonly timers: { readonly at: number; readonly task: () => void }[] = [];
   draining = false;
 
   constructor(name: string, { scenario, clock, ticks, cursors, bus, kill }: HostParts) {

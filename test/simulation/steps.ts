@@ -249,12 +249,10 @@ function drainHost(world: World): void {
   host.draining = true;
   world.tell(`${host.name} drains`);
   world.count('drains');
-  const after = (ms: number, task: () => void) => void host.timers.push({ at: world.time + ms, task });
-  const plan = { windowMs: 3000, perSecond: 2, reason: 'drain' };
+  const pace = { windowMs: 3000, deadlineMs: 30_000, perSecond: 2, loopLagMs: 50, roundMs: 1000 };
   host.node.hub.drain(
-    plan,
+    { ...pace, reason: 'drain' },
     () => world.rng.next(),
-    after,
     () => {
       if (world.hosts.includes(host)) world.replace(host);
     },

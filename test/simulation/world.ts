@@ -89,11 +89,6 @@ export class World {
     this.time += ms;
     this.store.expire();
     for (const host of [...this.hosts]) {
-      const due = host.timers.filter(({ at }) => at <= this.time);
-      for (const timer of due) {
-        host.timers.splice(host.timers.indexOf(timer), 1);
-        timer.task();
-      }
       host.node.fire();
       host.node.hub.tick();
     }

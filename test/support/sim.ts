@@ -231,6 +231,17 @@ export class SimNode {
     });
   }
 
+  /** Everybody is sent away, in this moment. */
+  drain(): void {
+    const plan = { deadlineMs: 1000, windowMs: 100, perSecond: 1_000_000, loopLagMs: 50, roundMs: 100 };
+    this.hub.drain(
+      { ...plan, reason: 'test' },
+      () => 0,
+      () => undefined,
+    );
+    this.pass(0);
+  }
+
   connect(user: string, overrides: Partial<Identity> = {}, ticket?: string): SimSocket {
     const socket = new SimSocket('json', (data) => JSON.parse(data as string));
     const identity: Identity = {

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { askAll, PATIENCE_MS, sum } from '../../broker/admin/node.ts';
+import { askAll, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
 import { LOG_LEVELS } from '../../broker/ports.ts';
-import { type Reply, type Route, refused, route } from '../http/route.ts';
+import { type Route, route } from '../http/route.ts';
 import { missing, reason, roomName, sessionId, tenantName, userName } from './shapes.ts';
 
 export function actions(cluster: Cluster): Route[] {
@@ -48,34 +48,8 @@ export function actions(cluster: Cluster): Route[] {
         return { answer: { closed: sum(answers), missing: silent } };
       },
     }),
-    drain(cluster),
     logLevel(cluster),
   ];
-}
-
-function drain(cluster: Cluster): Route {
-  return route({
-    method: 'POST',
-    path: '/admin/v1/drain',
-    scope: 'admin',
-    summary:
-      'Sends the clients of a node away in slots of their own, this one without `node`, every one with "all"',
-    body: z.strictObject({ node: z.string().max(64).optional(), reason: reason.default('drained') }),
-    answer: z.object({ draining: z.array(z.string()), missing }),
-    handle: async ({ body }): Promise<Reply> => {
-      const { node = cluster.node, reason: why } = body;
-      if (node === 'all') {
-        const names = cluster.nodes().map((info) => info.node);
-        const { missing: silent } = await askAll(cluster, 'admin.drain', { reason: why });
-        return { answer: { draining: names.filter((name) => !silent.includes(name)), missing: silent } };
-      }
-      const answer = await cluster.askNode(node, 'admin.drain', { reason: why }, PATIENCE_MS);
-      if (answer.ok) return { answer: { draining: [node], missing: [] } };
-      return answer.why === 'unknown_node'
-        ? refused(404, 'not_found', 'there is no node of that name')
-        : { answer: { draining: [], missing: [node] } };
-    },
-  });
 }
 
 function logLevel(cluster: Cluster): Route {

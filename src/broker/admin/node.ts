@@ -1,5 +1,6 @@
 /** What one node does for the admin calls of the whole installation: the answers to their questions. */
 import type { Cancel, Cluster } from '../cluster.ts';
+import type { DrainProgress } from '../drain/drain.ts';
 import type { FateQuestion, NodeFate } from '../fate/fates.ts';
 import type { Violation } from '../schema/samples.ts';
 import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
@@ -13,6 +14,10 @@ export interface NodeKeys {
   readonly issuers: readonly object[];
 }
 
+export interface NodeDrainProgress extends DrainProgress {
+  readonly node: string;
+}
+
 /** Questions and answers by topic. */
 export interface Questions {
   readonly 'admin.stats': [Record<string, never>, NodeStats];
@@ -23,7 +28,8 @@ export interface Questions {
     { readonly tenant: string; readonly room: string; readonly reason: string },
     number,
   ];
-  readonly 'admin.drain': [{ readonly reason: string }, boolean];
+  readonly 'admin.drain': [{ readonly reason: string; readonly deadlineMs?: number | undefined }, boolean];
+  readonly 'admin.drain-progress': [Record<string, never>, NodeDrainProgress];
   readonly 'tenant.broadcast': [
     { readonly tenant: string; readonly payload: string; readonly from: string },
     number,
@@ -53,7 +59,8 @@ type Handlers = {
 
 export interface NodeOperations {
   /** Begins a drain; false: one is under way. */
-  drain(reason: string): boolean;
+  drain(reason: string, deadlineMs: number | undefined): boolean;
+  drainProgress(): NodeDrainProgress;
   /** `default`: as the settings say, or for a tenant as all others. */
   setLogLevel(level: string, tenant: string | undefined): void;
   diagnostics(): object;
@@ -73,7 +80,8 @@ export class NodeAdmin {
       'admin.rooms': (query) => topRooms(view, query),
       'admin.kick': ({ reason, ...selector }) => kick(view, selector, reason),
       'admin.close-room': ({ tenant, room, reason }) => closeRoom(view, tenant, room, reason),
-      'admin.drain': ({ reason }) => operations.drain(reason),
+      'admin.drain': ({ reason, deadlineMs }) => operations.drain(reason, deadlineMs),
+      'admin.drain-progress': () => operations.drainProgress(),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
       'tenant.message': ({ tenant, sessions, payload, from }) =>
         view.backend.message(tenant, sessions, payload, from),

@@ -27,7 +27,9 @@ export function publish(session: Session, frame: InboundPub, domain: Domain): vo
   const span = domain.tracing.publish(target.ref, frame.payloadText, frame.traceparent);
   const publication = publicationOf(session, frame, target, held, span?.traceparent);
   const sentAt = domain.clock.now();
+  session.publishing++;
   domain.bus.publish(publication, (outcome) => {
+    session.publishing--;
     span?.end(outcome);
     countAnswer(domain, sentAt, outcome);
     if (outcome.ok) countPublish(domain, session.tenant, publication, outcome);
