@@ -19,6 +19,8 @@ const { values: flags } = parseArgs({
     watchers: { type: 'string', default: '2' },
     /** none or haproxy. */
     proxy: { type: 'string', default: 'none' },
+    /** Clients that a broker sends away a second, over at most 20 s; 0: as shipped. */
+    'per-second': { type: 'string', default: '0' },
     calm: { type: 'string', default: '10' },
     between: { type: 'string', default: '5' },
     json: { type: 'string' },
@@ -33,6 +35,7 @@ const names = ['brokers', 'clients', 'processes', 'rooms', 'rate', 'bystanders',
 const settings = {
   ...Object.fromEntries(names.map((name) => [name, number(name)])),
   proxy: flags.proxy,
+  perSecond: number('per-second'),
   calmMs: number('calm') * 1000,
   betweenMs: number('between') * 1000,
 };

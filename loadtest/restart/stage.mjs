@@ -22,7 +22,7 @@ const MANY = 1_000_000;
 
 const now = () => micros() / 1000;
 
-function configOf({ rate, rooms }) {
+function configOf({ rate, rooms, perSecond }) {
   return {
     rooms: [
       { match: 'live:**' },
@@ -33,6 +33,7 @@ function configOf({ rate, rooms }) {
     nats: { url: 'nats://127.0.0.1:4222', shards: SHARDS, streamBytes: '256MiB' },
     // So that a watcher is told everybody by name, whatever the number, and of whoever left while it was away.
     presence: { fullMembers: MANY, deltaMembers: MANY },
+    ...(perSecond > 0 && { drain: { perSecond, windowMs: '20s', deadlineMs: '28s' } }),
   };
 }
 
@@ -175,6 +176,9 @@ async function play(stage) {
   const until = now();
   await sleep(GRACE_MS);
   await stage.traffic.stop(ANSWER_MS);
+  stage.say(
+    `${stage.traffic.ledger.entries.length} published, ${stage.traffic.ledger.open} without an answer`,
+  );
   return { startedAt, calmTo, until };
 }
 
@@ -183,6 +187,7 @@ async function truth(stage) {
   const stored = await readStore(stage.nats.urls, streams);
   const last = Object.fromEntries([...stored].map(([room, { seqs }]) => [room, seqs.at(-1)]));
   const settled = await stage.settle(last);
+  stage.say(`${settled} of ${stage.users} are back and have all`);
   const [facts, latencies, watched] = [
     await Promise.all(stage.everybody.map((worker) => worker.run('facts'))),
     await stage.bystanders.run('latencies'),
