@@ -58,6 +58,7 @@ export function picture(title, rows, { windows, startedAt }) {
   for (let second = 0; second <= seconds; second += stepFor(seconds * 2))
     ticks.push(text(x(second), bottom + 18, `${second} s`, 'text-anchor="middle"'));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
+<title>${title}</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>
 ${text(LEFT, 16, title, 'font-size="14"')}
 ${[...shades, ...PANELS.flatMap((one) => panel(one, rows, x)), ...ticks].join('\n')}

@@ -19,7 +19,7 @@ const { values: flags } = parseArgs({
     watchers: { type: 'string', default: '2' },
     /** none or haproxy. */
     proxy: { type: 'string', default: 'none' },
-    /** Clients that a broker sends away a second, over at most 20 s; 0: as shipped. */
+    /** drain.perSecond: what each broker takes of the others' clients in a second; 0: as shipped. */
     'per-second': { type: 'string', default: '0' },
     calm: { type: 'string', default: '10' },
     between: { type: 'string', default: '5' },

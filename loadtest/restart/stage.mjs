@@ -33,7 +33,7 @@ function configOf({ rate, rooms, perSecond }) {
     nats: { url: 'nats://127.0.0.1:4222', shards: SHARDS, streamBytes: '256MiB' },
     // So that a watcher is told everybody by name, whatever the number, and of whoever left while it was away.
     presence: { fullMembers: MANY, deltaMembers: MANY },
-    ...(perSecond > 0 && { drain: { perSecond, windowMs: '20s', deadlineMs: '28s' } }),
+    ...(perSecond > 0 && { drain: { perSecond } }),
   };
 }
 
