@@ -98,7 +98,8 @@ async function onPath(program: Program): Promise<Provision | undefined> {
 async function inCache(program: Program): Promise<Provision | undefined> {
   for (const root of cacheRoots(program.name)) {
     const names = await readdir(root).catch(() => []);
-    for (const name of names) {
+    // Not what somebody is making: it is gone as soon as it is made.
+    for (const name of names.filter((each) => !each.startsWith('.'))) {
       const path = join(root, name, program.name);
       const version = await versionOf(path, program);
       if (version !== undefined && fits(version, program.wanted)) return { path, version, source: 'cache' };

@@ -24,7 +24,8 @@ async function broker(
   prefix: string,
   manageStreams: boolean,
 ): Promise<NatsBus> {
-  const options = { prefix, shards: 1, manageStreams };
+  // What no publish brings to light an audit does: sooner than shipped.
+  const options = { prefix, shards: 1, manageStreams, auditEveryMs: 500 };
   const bus = natsBus(cluster.urls, { options, policies: [durable(), LIVE] });
   context.after(() => bus.close());
   await bus.start();

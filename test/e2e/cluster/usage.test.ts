@@ -88,6 +88,11 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   }
 }
 
+/** Until it has stayed the same for half a second. */
+async function quiet(count: () => number): Promise<void> {
+  for (let before = -1; before !== count(); await sleep(500)) before = count();
+}
+
 async function usageOf(broker: RunningBroker, tenant: string, more = ''): Promise<Answer> {
   const from = new Date(Date.now() - 600_000).toISOString();
   const response = await fetch(`${broker.adminUrl}/admin/v1/usage?tenant=${tenant}&from=${from}${more}`, {
@@ -144,6 +149,8 @@ describe('the ledger of two brokers', async () => {
     await bob.send({ type: 'pub', room: 'a' }, 'error');
     await until(() => sum(clients.map(({ events }) => events)) === 61, 'every event');
     await ann.send({ type: 'ping' }, 'pong');
+    // Who joined is told in batches, and by the other broker: nothing may come between the two counts.
+    await quiet(() => sum(clients.map(({ received }) => received)));
 
     for (const broker of [one, other]) {
       const counts = await total(broker, 'acme');

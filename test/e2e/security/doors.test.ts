@@ -98,7 +98,7 @@ describe('the admin listener', () => {
     for (const header of ['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override']) {
       const { status } = await ask(
         broker.adminUrl,
-        'GET /admin/v1/drain HTTP/1.1',
+        'GET /admin/v1/kick HTTP/1.1',
         `${bearer}${header}: POST\r\n`,
       );
       assert.equal(status, 405, header);

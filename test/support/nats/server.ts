@@ -124,7 +124,8 @@ export class NatsServer {
 
   async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     const child = this.#child;
-    if (child === undefined) return;
+    // One that could not be started does not end either.
+    if (child?.pid === undefined) return;
     const ended = once(child, 'exit');
     child.kill(signal);
     // A stopped process takes SIGTERM only when it runs again.
