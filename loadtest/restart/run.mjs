@@ -21,6 +21,8 @@ const { values: flags } = parseArgs({
     proxy: { type: 'string', default: 'none' },
     /** drain.perSecond: what each broker takes of the others' clients in a second; 0: as shipped. */
     'per-second': { type: 'string', default: '0' },
+    /** drain.deadlineMs, in seconds; 0: as shipped. */
+    deadline: { type: 'string', default: '0' },
     calm: { type: 'string', default: '10' },
     between: { type: 'string', default: '5' },
     json: { type: 'string' },
@@ -36,6 +38,7 @@ const settings = {
   ...Object.fromEntries(names.map((name) => [name, number(name)])),
   proxy: flags.proxy,
   perSecond: number('per-second'),
+  deadline: number('deadline'),
   calmMs: number('calm') * 1000,
   betweenMs: number('between') * 1000,
 };

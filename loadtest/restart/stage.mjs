@@ -22,7 +22,7 @@ const MANY = 1_000_000;
 
 const now = () => micros() / 1000;
 
-function configOf({ rate, rooms, perSecond }) {
+function configOf({ rate, rooms, perSecond, deadline }) {
   return {
     rooms: [
       { match: 'live:**' },
@@ -33,7 +33,7 @@ function configOf({ rate, rooms, perSecond }) {
     nats: { url: 'nats://127.0.0.1:4222', shards: SHARDS, streamBytes: '256MiB' },
     // So that a watcher is told everybody by name, whatever the number, and of whoever left while it was away.
     presence: { fullMembers: MANY, deltaMembers: MANY },
-    ...(perSecond > 0 && { drain: { perSecond } }),
+    drain: { ...(perSecond > 0 && { perSecond }), ...(deadline > 0 && { deadlineMs: `${deadline}s` }) },
   };
 }
 

@@ -22,7 +22,7 @@ import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
 import { Endings } from './sessions/endings.ts';
-import { closedBy, mayComeBack } from './tally.ts';
+import { closedBy } from './tally.ts';
 
 export interface HubParts extends DomainParts {
   readonly tickets: Tickets;
@@ -62,6 +62,7 @@ export class Hub {
   readonly #endings: Endings;
   readonly #elsewhere: Elsewhere;
   /** When tokens run out, and when tickets have to be renewed. */
+  #drain: Drain | undefined;
   readonly #expiries: Seconds<Session>;
   readonly #renewals: Seconds<Session>;
 
@@ -92,7 +93,7 @@ export class Hub {
     this.#arrivals = new Arrivals({
       ...common,
       sessions: this.#sessions,
-      resumptions: this.#resumptions,
+      wentOn: (newest) => this.#wentOn(newest),
       defer,
     });
     this.#endings = new Endings({ cluster: parts.cluster, resumptions: this.#resumptions, defer });
@@ -198,9 +199,11 @@ export class Hub {
     this.#domain.witness.trails.tick(now);
   }
 
-  /** Members whom only this node knows to be kept by their grace; 0 on the embedded bus. */
+  /** Members whom the other nodes know from this one alone, while their grace lasts; 0 where there is no other node. */
   get keptByGrace(): number {
-    return this.#domain.presence.kept;
+    const { cluster } = this.#parts;
+    const heard = cluster.nodes().some(({ node, status }) => node !== cluster.node && !status.draining);
+    return heard ? this.#domain.presence.kept : 0;
   }
 
   /** Before the cluster: what is not over yet is given to other nodes. */
@@ -216,7 +219,22 @@ export class Hub {
   drain(plan: DrainPlan, random: () => number, done: () => void): Drain {
     const ticketOf = (session: Session) => this.#ticketOf(session);
     const { cluster, ticks, after } = this.#parts;
-    return new Drain(plan, { sessions: this.#sessions, cluster, ticks, after, ticketOf, random, done });
+    this.#drain = new Drain(plan, {
+      sessions: this.#sessions,
+      cluster,
+      ticks,
+      after,
+      ticketOf,
+      random,
+      done,
+    });
+    return this.#drain;
+  }
+
+  #wentOn(newest: Resumption): void {
+    this.#resumptions.wentOn(newest);
+    this.#domain.presence.wentOn(newest.session);
+    this.#drain?.back(newest.session);
   }
 
   #arrived(session: Session): void {
@@ -273,7 +291,7 @@ export class Hub {
 
   #closed(session: Session, code: number): void {
     this.#domain.lifecycle.closed(session, session.endedWith?.code ?? code);
-    session.closed(mayComeBack(code));
+    session.closed(code);
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());
     this.#expiries.delete(session);

@@ -225,9 +225,9 @@ export class Session implements Owner, Answerable, TenantMember {
 
   /**
    * Takes the session out of a room, at an exact place in the room's order.
-   * @param lost with its connection, which may come back.
+   * @param graceMs it is still shown in the room for so long, since it may come back
    */
-  drop(membership: Membership, lost = false): void {
+  drop(membership: Membership, graceMs = 0): void {
     const { delivery, rooms, catchUps, slow, presence, tally, cursors, places, lifecycle, witness } =
       this.#domain;
     const { room } = membership;
@@ -243,7 +243,7 @@ export class Session implements Owner, Answerable, TenantMember {
     room.remove(membership);
     tally.memberships--;
     if (membership.present && !this.#gone) lifecycle.left(this, membership.place);
-    presence.departed(membership, lost);
+    presence.departed(membership, graceMs);
     if (membership.placed) places.free(room.ref.key);
     rooms.release(room);
     cursors.flush(room.ref, membership.user);
@@ -274,11 +274,12 @@ export class Session implements Owner, Answerable, TenantMember {
     this.end('slow_consumer', 'reads too slowly: resume from the last position');
   }
 
-  /** The socket is gone; `lost`: the client may come back. */
-  closed(lost: boolean): void {
+  /** The socket is gone. */
+  closed(code: number): void {
     this.ended = true;
     this.#gone = true;
-    for (const membership of [...this.rooms.values()]) this.drop(membership, lost);
+    const graceMs = this.#domain.presence.graceOf(code);
+    for (const membership of [...this.rooms.values()]) this.drop(membership, graceMs);
   }
 }
 

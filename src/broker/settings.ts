@@ -185,6 +185,8 @@ export interface PresenceSettings {
   readonly batchMs: number;
   /** How long a user stays whose connection was lost. */
   readonly graceMs: number;
+  /** The same for whom a drain has sent away. */
+  readonly drainGraceMs: number;
   /** How long a join with `presence: true` waits for what other nodes have to say. */
   readonly joinWaitMs: number;
   /** Every room that is listened to is compared with the other nodes so often. */

@@ -194,14 +194,9 @@ const CLOSED_BY = new Map<number, ClosedBy>([
 ]);
 
 /** The client has said that it goes, or has been told to stay away. */
-function isFinal(code: number): boolean {
+export function isFinal(code: number): boolean {
   if (code === CLOSE_CODES.replaced.code) return false;
   return code === 1000 || code === 1001 || code === 1005 || (code >= 4000 && code < 4100);
-}
-
-/** Whether a connection that ended with the code may be followed by another one of its session. */
-export function mayComeBack(code: number): boolean {
-  return !isFinal(code);
 }
 
 /** The closed set of labels that any close code falls into. */

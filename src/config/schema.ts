@@ -227,6 +227,7 @@ export const settingsSchema = z.strictObject({
       deadlineMs: duration(100, HOUR_MS).prefault('25s'),
       perSecond: count(1, 1_000_000).prefault(500),
       loopLagMs: duration(1, 60_000).prefault('50ms'),
+      awayMs: duration(10, 60_000).prefault('1s'),
     })
     .prefault({}),
   log: z
@@ -256,6 +257,7 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       batchMs: duration(0, 10_000).prefault('100ms'),
       graceMs: duration(0, 600_000).prefault('5s'),
+      drainGraceMs: duration(0, 600_000).prefault('15s'),
       joinWaitMs: duration(0, 10_000).prefault('250ms'),
       digestMs: duration(1000, 24 * HOUR_MS).prefault('5m'),
       fullMembers: count(0, 1_000_000).prefault(1000),

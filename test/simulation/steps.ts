@@ -249,7 +249,14 @@ function drainHost(world: World): void {
   host.draining = true;
   world.tell(`${host.name} drains`);
   world.count('drains');
-  const pace = { windowMs: 3000, deadlineMs: 30_000, perSecond: 2, loopLagMs: 50, roundMs: 1000 };
+  const pace = {
+    windowMs: 3000,
+    deadlineMs: 30_000,
+    perSecond: 2,
+    loopLagMs: 50,
+    awayMs: 1000,
+    roundMs: 1000,
+  };
   host.node.hub.drain(
     { ...pace, reason: 'drain' },
     () => world.rng.next(),

@@ -44,6 +44,7 @@ const EXPLAIN: FateSettings = {
 const PRESENCE: PresenceSettings = {
   batchMs: 0,
   graceMs: 5000,
+  drainGraceMs: 5000,
   joinWaitMs: 250,
   digestMs: 300_000,
   fullMembers: 1000,
@@ -233,7 +234,14 @@ export class SimNode {
 
   /** Everybody is sent away, in this moment. */
   drain(): void {
-    const plan = { deadlineMs: 1000, windowMs: 100, perSecond: 1_000_000, loopLagMs: 50, roundMs: 100 };
+    const plan = {
+      deadlineMs: 1000,
+      windowMs: 100,
+      perSecond: 1_000_000,
+      loopLagMs: 50,
+      awayMs: 1000,
+      roundMs: 100,
+    };
     this.hub.drain(
       { ...plan, reason: 'test' },
       () => 0,

@@ -14,7 +14,7 @@ export interface Survivor {
 
 /**
  * What keeps the pace from being higher. none: nothing drains; alone: no survivor is known, the pace is the fixed one;
- * growing: nothing yet; accepts, lag, full: a survivor; deadline: the last part of the deadline has begun; fast: somebody
+ * growing: nothing yet; accepts, lag, full: a survivor; away: those sent away take long to come back; deadline: the last part of the deadline has begun; fast: somebody
  * waits for the end.
  */
 export const DRAIN_LIMITS = [
@@ -24,6 +24,7 @@ export const DRAIN_LIMITS = [
   'accepts',
   'lag',
   'full',
+  'away',
   'deadline',
   'fast',
 ] as const;
@@ -42,45 +43,66 @@ export interface BudgetSettings {
   readonly perSecond: number;
   /** A survivor whose loop is later than this has too much to do. */
   readonly loopLagMs: number;
+  /** Beyond what they need by themselves, those sent away are without a connection for so long on average at most. */
+  readonly awayMs: number;
+}
+
+/** Of those who have been sent away and have come back elsewhere since the last round. */
+export interface Returns {
+  readonly perSecond: number;
+  /** How long they were without a connection, on average. */
+  readonly awayMs: number;
 }
 
 export interface Round {
   readonly survivors: readonly Survivor[];
   /** Nodes that send clients away now, this one included: they share what the survivors take. */
   readonly drainers: number;
+  /** Absent: nobody is expected back. */
+  readonly returns?: Returns | undefined;
   /** Connections without a slot, and the milliseconds in which they should have had one. */
   readonly left: number;
   readonly remainingMs: number;
 }
 
 /** Of what a survivor is free to take: the first heartbeats show whether it can. */
-const START = 1 / 4;
-/** Of what a survivor takes at most: the growth with each heartbeat, once one has been strained. */
+const START = 1 / 16;
+/** Of the pace at which something was strained: the growth with each heartbeat from then on. */
 const STEP = 1 / 10;
-/** Of what a survivor takes at most: slower than that no drain gets, or it would wait for the deadline. */
+/** Of what a survivor takes at most: slower than that no drain gets, nor its growth, or it would wait for the deadline. */
 const FLOOR = 1 / 50;
 /** Accepts are counted over a window that is not that of the rounds: a tenth too many says nothing. */
 const TOLERANCE = 1.1;
+/** Of what the way takes: so that who waits there becomes fewer. */
+const EASED = 0.7;
+/** Of those sent away in the last round, so many have to be back in this one: else it does not double. */
+const KEEPS_UP = 1 / 2;
 /** Above this share of a limit the pace stays. */
 const CALM = 0.75;
 
 /**
  * As TCP finds the pace of a network: it doubles with each heartbeat until a survivor is strained, halves then, and
  * grows in even steps from there. A balancer spreads those that come back evenly, so the survivor that can take the
- * least sets the pace for all of them.
+ * least sets the pace for all of them. What lies between, proxies and the clients themselves, shows only in how
+ * long those are without a connection who have been sent away.
  */
 export class DrainBudget {
   readonly #settings: BudgetSettings;
   /** Connections a second for each survivor, from all that drain. undefined: not begun. */
   #share: number | undefined;
-  #doubling = true;
+  /** The share at which something was strained last, or what came back then; undefined: nothing was. */
+  #reached: number | undefined;
+  #strained = false;
+  /** The shortest time, on average of a round, that clients needed to come back. */
+  #promptMs = Number.POSITIVE_INFINITY;
 
   constructor(settings: BudgetSettings) {
     this.#settings = settings;
   }
 
   /** To be called once with each heartbeat. */
-  next({ survivors, drainers, left, remainingMs }: Round): Pace {
+  next(round: Round): Pace {
+    const { survivors, drainers, left, remainingMs } = round;
     if (survivors.length === 0) return this.#alone(left, remainingMs);
     const able = survivors.filter(({ spare }) => spare > 0);
     const [least, ...rest] = able;
@@ -88,9 +110,13 @@ export class DrainBudget {
       return { perSecond: this.#settings.perSecond * FLOOR, limit: 'full', survivors: 0 };
     const weakest = rest.reduce((a, b) => (mostOf(b) < mostOf(a) ? b : a), least);
     const strains = able.map((survivor) => strainOf(survivor, this.#settings.loopLagMs));
+    const path = this.#pathOf(round, able.length);
+    if (path !== undefined) strains.push(path);
     const worst = strains.reduce((a, b) => (b.strain > a.strain ? b : a));
     const most = mostOf(weakest);
-    this.#share = Math.min(most, Math.max(most * FLOOR, this.#grown(able, most, worst.strain)));
+    const share = this.#share;
+    const wanted = share === undefined ? this.#begun(able, worst) : this.#changed(share, most, worst, path);
+    this.#share = Math.min(most, Math.max(most * FLOOR, wanted));
     const perSecond = (this.#share * able.length) / Math.max(1, drainers);
     return { perSecond, ...this.#limitOf(worst, weakest), survivors: able.length };
   }
@@ -101,22 +127,36 @@ export class DrainBudget {
     return { perSecond: Math.max(this.#settings.perSecond, needed), limit: 'alone', survivors: 0 };
   }
 
-  #grown(able: readonly Survivor[], most: number, strain: number): number {
-    const share = this.#share;
-    if (share === undefined) {
-      const free = able.map((survivor) => mostOf(survivor) - survivor.acceptsPerSecond);
-      return strain > 1 ? 0 : Math.min(...free) * START;
-    }
-    if (strain > 1) {
-      this.#doubling = false;
-      return share / 2;
-    }
-    if (strain > CALM) return share;
-    return this.#doubling ? share * 2 : share + most * STEP;
+  #begun(able: readonly Survivor[], { strain }: Strain): number {
+    const free = able.map((survivor) => mostOf(survivor) - survivor.acceptsPerSecond);
+    return strain > 1 ? 0 : Math.min(...free) * START;
+  }
+
+  #changed(share: number, most: number, worst: Strain, path: Strain | undefined): number {
+    if (worst.strain > 1) return this.#eased(share, worst.takes);
+    this.#strained = false;
+    if (worst.strain > CALM) return share;
+    if (this.#reached !== undefined) return share + Math.max(this.#reached * STEP, most * FLOOR);
+    return (path?.takes ?? share) < share * KEEPS_UP ? share : share * 2;
+  }
+
+  #eased(share: number, takes: number | undefined): number {
+    if (takes !== undefined || !this.#strained) this.#reached = takes ?? share;
+    this.#strained = true;
+    return takes === undefined ? share / 2 : Math.min(share, takes * EASED);
+  }
+
+  /** Who waits on the way comes back at the pace of the way: the pace goes a little below it, until nobody waits. */
+  #pathOf({ returns, drainers }: Round, able: number): Strain | undefined {
+    if (returns === undefined) return undefined;
+    const { perSecond, awayMs } = returns;
+    this.#promptMs = Math.min(this.#promptMs, awayMs);
+    const strain = (awayMs - this.#promptMs) / this.#settings.awayMs;
+    return { limit: 'away', strain, takes: (perSecond * drainers) / able };
   }
 
   #limitOf({ strain, limit, node }: Strain, weakest: Survivor): Pick<Pace, 'limit' | 'limitedBy'> {
-    if (strain > CALM) return { limit, limitedBy: node };
+    if (strain > CALM) return { limit, ...(node !== undefined && { limitedBy: node }) };
     if (this.#share === mostOf(weakest)) return { limit: 'accepts', limitedBy: weakest.node };
     return { limit: 'growing' };
   }
@@ -128,10 +168,13 @@ function mostOf({ acceptsMax, spare }: Survivor): number {
 }
 
 interface Strain {
-  readonly node: string;
-  readonly limit: 'accepts' | 'lag';
+  /** Absent: no single one. */
+  readonly node?: string;
+  readonly limit: 'accepts' | 'lag' | 'away';
   /** Over 1: too much. */
   readonly strain: number;
+  /** The share that it takes, where that is known. */
+  readonly takes?: number;
 }
 
 function strainOf({ node, acceptsPerSecond, acceptsMax, loopLagMs }: Survivor, lagLimitMs: number): Strain {

@@ -1,7 +1,14 @@
 import type { Cluster, NodeInfo } from '../cluster.ts';
 import type { After, Ticks } from '../ports.ts';
 import type { Session } from '../session.ts';
-import { type BudgetSettings, DrainBudget, type DrainLimit, type Pace, type Survivor } from './budget.ts';
+import {
+  type BudgetSettings,
+  DrainBudget,
+  type DrainLimit,
+  type Pace,
+  type Returns,
+  type Survivor,
+} from './budget.ts';
 
 export interface DrainPlan extends BudgetSettings {
   readonly reason: string;
@@ -55,6 +62,8 @@ export const NO_DRAIN: DrainProgress = {
 /** Publishes that wait for the bus are given so long before their connection is closed, looked at so often. */
 const SETTLE_MS = 1000;
 const SETTLE_LOOKS = 100;
+/** Nobody comes back any more. */
+const STUCK: Returns = { perSecond: 0, awayMs: Number.MAX_SAFE_INTEGER };
 /** What is all but a whole connection is one: 999.9999 of 1,000 would leave one over. */
 const ROUNDING = 1e-6;
 /** Of the deadline, at most SETTLE_MS: for what the last ones have published. */
@@ -76,6 +85,12 @@ export class Drain {
   #waiting: Session[];
   /** With a slot that has not come, or with publishes that wait. */
   #leaving = 0;
+  /** Who has been sent away and is not known to be back, by session, since when. */
+  readonly #away = new Map<string, number>();
+  /** Who came back since the last round, and the milliseconds that they were away. */
+  #returned = { count: 0, ms: 0 };
+  #cameBack = false;
+  #roundAt = 0;
   /** Part of a connection that the rounds so far have left over. */
   #credit = 0;
   #pace: Pace = { perSecond: 0, limit: 'growing', survivors: 0 };
@@ -109,6 +124,15 @@ export class Drain {
       elapsedMs: Math.round(this.#elapsedMs),
       deadlineMs: Math.round(this.#deadlineMs),
     };
+  }
+
+  /** The session has a connection on another node. */
+  back(session: string): void {
+    const since = this.#away.get(session);
+    if (since === undefined) return;
+    this.#away.delete(session);
+    this.#returned.count++;
+    this.#returned.ms += this.#parts.ticks() - since;
   }
 
   /** A new deadline, from now; one that is sooner stays. */
@@ -154,7 +178,9 @@ export class Drain {
     const remainingMs = this.#remainingMs;
     if (remainingMs <= 0) return;
     const ms = Math.min(this.#plan.roundMs, remainingMs);
-    this.#paced(this.#budget.next({ ...this.#others(), left: this.#waiting.length, remainingMs }));
+    const returns = this.#returnsSince(this.#roundAt);
+    this.#roundAt = this.#parts.ticks();
+    this.#paced(this.#budget.next({ ...this.#others(), returns, left: this.#waiting.length, remainingMs }));
     const { perSecond } = this.#pace;
     const allowed = this.#credit + (perSecond * ms) / 1000;
     const count = Math.floor(allowed + ROUNDING);
@@ -167,6 +193,16 @@ export class Drain {
 
   #paced(pace: Pace): void {
     this.#pace = pace;
+  }
+
+  #returnsSince(lastRound: number): Returns | undefined {
+    const { count, ms } = this.#returned;
+    this.#returned = { count: 0, ms: 0 };
+    this.#cameBack ||= count > 0;
+    const passedMs = this.#parts.ticks() - lastRound;
+    if (count > 0 && passedMs > 0) return { perSecond: (count * 1000) / passedMs, awayMs: ms / count };
+    // Where clients do come back, and none has, the way is stuck. Others begin a session of their own: nothing is known.
+    return this.#cameBack && this.#away.size > 0 ? STUCK : undefined;
   }
 
   #others(): { readonly survivors: readonly Survivor[]; readonly drainers: number } {
@@ -210,6 +246,7 @@ export class Drain {
       // An ack that comes after the close is lost: its publisher would publish again.
       if (!session.ended && session.publishing > 0 && looks > 0)
         return after(SETTLE_MS / SETTLE_LOOKS, () => close(looks - 1));
+      if (!session.ended) this.#away.set(session.id, this.#parts.ticks());
       session.end(why, reason);
       this.#leaving--;
       this.#settle();

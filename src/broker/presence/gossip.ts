@@ -268,11 +268,13 @@ export class Gossip {
       this.#again(node, incarnation);
       this.#resync((slice) => slice.incarnation === incarnation, node, incarnation);
     }
-    // Who was silent has been away for a while already: its clients have had that time to come back elsewhere.
-    const passed = status.draining ? 0 : settings.silenceMs;
     if (change === 'down') {
       this.#beats.delete(incarnation);
-      this.#away(incarnation, Math.max(0, settings.graceMs - passed), status.draining);
+      // Who was silent has been away for a while already: its clients have had that time to come back elsewhere.
+      const graceMs = status.draining
+        ? Math.max(settings.graceMs, settings.drainGraceMs)
+        : Math.max(0, settings.graceMs - settings.silenceMs);
+      this.#away(incarnation, graceMs, status.draining);
     }
   }
 

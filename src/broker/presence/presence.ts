@@ -1,3 +1,4 @@
+import { CLOSE_CODES } from '../../protocol/codes.ts';
 import type {
   Encoding,
   JoinedFrame,
@@ -13,6 +14,7 @@ import type { Room } from '../room.ts';
 import type { Rooms } from '../rooms.ts';
 import { Seconds } from '../seconds.ts';
 import type { PresenceSettings } from '../settings.ts';
+import { isFinal } from '../tally.ts';
 import { Gossip } from './gossip.ts';
 import { RoomPresence, type Shared, type WatchedRoom } from './view.ts';
 
@@ -55,6 +57,8 @@ export class Presence implements Answerable {
   #changed = new Set<RoomPresence>();
   readonly #lost = new Map<string, Lost>();
   readonly #due: Seconds<Lost>;
+  /** By session, until it is known to go on elsewhere: a node that drains ends soon. */
+  readonly #drained = new Map<string, readonly Lost[]>();
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
@@ -98,16 +102,16 @@ export class Presence implements Answerable {
 
   /**
    * After the member has left the roster.
-   * @param lost without a word from the client: it may come back.
+   * @param graceMs it stays for so long, since it may come back; 0: it has left for good
    */
-  departed(member: Membership, lost: boolean): void {
+  departed(member: Membership, graceMs: number): void {
     const { room } = member;
     const view = room.presence;
     if (view === undefined || !member.present) return;
     member.present = false;
     if (member.watches) this.#watch(member, view, -1);
     if (this.#gossip === undefined && view.watchers === 0) return this.#drop(view);
-    const kept = lost && this.#keep(member, view);
+    const kept = graceMs > 0 && this.#keep(member, view, graceMs);
     view.own.departed(member.user, kept);
     this.#mark(view);
     if (member.watches && view.watchers === 0) this.#gossip?.keep(view);
@@ -140,6 +144,23 @@ export class Presence implements Answerable {
     // Watchers hear of another mode first.
     if (view.watchers === 0) view.adoptMode(this.#settings);
     return policy === 'count' ? 'count' : view.mode;
+  }
+
+  /** How long a member stays whose connection ended with the code. */
+  graceOf(closeCode: number): number {
+    const { graceMs, drainGraceMs } = this.#settings;
+    if (isFinal(closeCode)) return 0;
+    // Sent away for no fault of theirs, and as fast as all are that come back with them.
+    return closeCode === CLOSE_CODES.drain.code && graceMs > 0 ? Math.max(graceMs, drainGraceMs) : graceMs;
+  }
+
+  /** The session has a connection on another node, and joins its rooms there. */
+  wentOn(session: string): void {
+    const { clock } = this.#parts;
+    const until = (clock.now() + this.#settings.graceMs) / 1000;
+    for (const lost of this.#drained.get(session) ?? [])
+      if (this.#lost.get(lost.id) === lost) this.#due.set(lost, until);
+    this.#drained.delete(session);
   }
 
   /** Members whose connection was lost, and whom the other nodes know from this one alone while their grace lasts. */
@@ -249,14 +270,17 @@ export class Presence implements Answerable {
 
   // -------------------------------------------------------------------------------------------- grace
 
-  #keep(member: Membership, view: RoomPresence): boolean {
-    const { graceMs, kept } = this.#settings;
-    if (graceMs === 0 || this.#lost.size >= kept) return false;
+  #keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
+    if (this.#lost.size >= this.#settings.kept) return false;
     const lost: Lost = { view, user: member.user, id: lostId(member) };
     const before = this.#lost.get(lost.id);
     if (before !== undefined) this.#release(before);
     this.#lost.set(lost.id, lost);
     this.#due.set(lost, (this.#parts.clock.now() + graceMs) / 1000);
+    if (graceMs > this.#settings.graceMs) {
+      const { id } = member.owner;
+      this.#drained.set(id, [...(this.#drained.get(id) ?? []), lost]);
+    }
     return true;
   }
 

@@ -1,14 +1,14 @@
 import type { Cancel, Cluster } from '../cluster.ts';
 import type { Tenants } from '../limits/tenants.ts';
-import type { Defer } from '../ports.ts';
-import type { Resumptions } from '../resumption.ts';
+import type { Defer, Resumption } from '../ports.ts';
 import type { Session } from '../session.ts';
 import { isBefore, type Stamps } from './stamps.ts';
 
 export interface ArrivalsParts {
   readonly cluster: Cluster;
   readonly sessions: ReadonlyMap<string, Session>;
-  readonly resumptions: Resumptions;
+  /** The session, which is not here, has a connection on another node. */
+  readonly wentOn: (newest: Resumption) => void;
   readonly tenants: Tenants;
   readonly stamps: Stamps;
   readonly defer: Defer;
@@ -90,9 +90,9 @@ export class Arrivals {
   }
 
   #sameSession(arrival: Arrival, from: string): void {
-    const { sessions, resumptions } = this.#parts;
+    const { sessions, wentOn } = this.#parts;
     const mine = sessions.get(arrival.session);
-    if (mine === undefined) return resumptions.wentOn(arrival);
+    if (mine === undefined) return wentOn(arrival);
     mine.newest = Math.max(mine.newest, arrival.generation);
     this.#settle(mine, arrival, from, 'a newer connection of this session took over');
   }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { DrainBudget, type Pace, type Survivor } from '../../../src/broker/drain/budget.ts';
 
-const SETTINGS = { perSecond: 500, loopLagMs: 50 };
+const SETTINGS = { perSecond: 500, loopLagMs: 50, awayMs: 1000 };
 const CALM: Survivor = { node: 'a', acceptsPerSecond: 0, acceptsMax: 500, spare: 10_000, loopLagMs: 2 };
 
 function next(budget: DrainBudget, survivors: readonly Survivor[], drainers = 1): Pace {
@@ -15,17 +15,17 @@ function paces(budget: DrainBudget, rounds: number, survivors: readonly Survivor
   return Array.from({ length: rounds }, () => Math.round(next(budget, survivors).perSecond));
 }
 
-test('with calm survivors it doubles from a quarter of what they are free to take, to all of it', () => {
-  assert.deepEqual(paces(new DrainBudget(SETTINGS), 4, [CALM]), [125, 250, 500, 500]);
+test('with calm survivors it doubles from a sixteenth of what they are free to take, to all of it', () => {
+  assert.deepEqual(paces(new DrainBudget(SETTINGS), 6, [CALM]), [31, 63, 125, 250, 500, 500]);
   const two = [CALM, { ...CALM, node: 'b' }];
-  assert.deepEqual(paces(new DrainBudget(SETTINGS), 4, two), [250, 500, 1000, 1000]);
+  assert.deepEqual(paces(new DrainBudget(SETTINGS), 6, two), [63, 125, 250, 500, 1000, 1000]);
   const busy = [{ ...CALM, acceptsPerSecond: 300 }];
-  assert.deepEqual(paces(new DrainBudget(SETTINGS), 1, busy), [50]);
+  assert.deepEqual(paces(new DrainBudget(SETTINGS), 1, busy), [13]);
 });
 
 test('a late loop halves it with each heartbeat, down to a floor; then it grows in steps', () => {
   const budget = new DrainBudget(SETTINGS);
-  paces(budget, 3, [CALM]);
+  paces(budget, 5, [CALM]);
   const late = { ...CALM, node: 'b', loopLagMs: 51 };
   const { limit, limitedBy } = next(budget, [CALM, late]);
   assert.deepEqual([limit, limitedBy], ['lag', 'b']);
@@ -36,7 +36,7 @@ test('a late loop halves it with each heartbeat, down to a floor; then it grows 
 
 test('more accepts than a survivor wants halve it, whoever sends them', () => {
   const budget = new DrainBudget(SETTINGS);
-  paces(budget, 3, [CALM]);
+  paces(budget, 5, [CALM]);
   const pace = next(budget, [{ ...CALM, acceptsPerSecond: 600 }]);
   assert.deepEqual(pace, { perSecond: 250, limit: 'accepts', limitedBy: 'a', survivors: 1 });
 });
@@ -62,6 +62,26 @@ test('alone it keeps the pace of the settings, and goes beyond it only for the d
     budget.next({ survivors: [], drainers: 1, left, remainingMs: 20_000 }).perSecond;
   assert.equal(alone(1000), 500);
   assert.equal(alone(40_000), 2000);
+});
+
+test('those who come back late are sent at seven tenths of the pace at which they come, until nobody waits', () => {
+  const budget = new DrainBudget(SETTINGS);
+  const after = (perSecond: number, awayMs: number) =>
+    budget.next({
+      survivors: [CALM],
+      drainers: 1,
+      left: 1000,
+      remainingMs: 20_000,
+      returns: { perSecond, awayMs },
+    });
+  const prompt = 700;
+  next(budget, [CALM]);
+  assert.equal(after(31, prompt).perSecond, 62.5, 'what they need by themselves is not counted');
+  assert.equal(after(25, prompt + 500).perSecond, 62.5, 'fewer than half come back: it does not double');
+  assert.deepEqual(after(40, prompt + 1001), { perSecond: 28, limit: 'away', survivors: 1 });
+  assert.equal(after(40, prompt + 900).perSecond, 28);
+  assert.equal(after(28, prompt).perSecond, 38, 'from then on it grows in steps');
+  assert.equal(after(0, Number.MAX_SAFE_INTEGER).perSecond, 10, 'none comes back: the least');
 });
 
 const survivor = fc.record({

@@ -13,6 +13,7 @@ const PLAN: DrainPlan = {
   windowMs: 4000,
   perSecond: 100,
   loopLagMs: 50,
+  awayMs: 1000,
   roundMs: 2000,
 };
 const CALM: NodeStatus = {
@@ -37,6 +38,8 @@ class World {
   statuses: NodeStatus[] = [];
   readonly leavers: Leaver[] = [];
   readonly drain: Drain;
+  /** What a session does once it is closed. */
+  ended: (id: string) => void = () => {};
   #timers: { readonly at: number; readonly task: () => void }[] = [];
   readonly #sessions = new Map<string, Session>();
 
@@ -59,6 +62,10 @@ class World {
 
   session(at: number): Session {
     return this.#sessions.get(`s${at}`) as Session;
+  }
+
+  after(ms: number, task: () => void): void {
+    this.#timers.push({ at: this.now + ms, task });
   }
 
   pass(ms: number): void {
@@ -96,6 +103,7 @@ class World {
         leaver.endedAt = this.now;
         leaver.endedWith = why;
         this.#sessions.delete(id);
+        this.ended(id);
       },
     };
     return session as unknown as Session;
@@ -131,7 +139,7 @@ test('the pace follows the heartbeats', () => {
     world.pass(world.now === 0 ? 1999 : 2000);
     return ended(world).length - before;
   };
-  assert.deepEqual([in2s(), in2s(), in2s()], [100, 200, 400]);
+  assert.deepEqual([in2s(), in2s(), in2s(), in2s(), in2s()], [25, 50, 100, 200, 400]);
   assert.equal(world.drain.progress.limit, 'accepts');
   world.statuses = [CALM, { ...CALM, loopLagMs: 200 }];
   assert.equal(in2s(), 200);
@@ -143,10 +151,10 @@ test('another node that drains takes half, as long as it has connections', () =>
   const draining = { ...CALM, draining: true, connections: 7 };
   const both = new World(1000, {}, [CALM, draining]);
   both.pass(1999);
-  assert.equal(ended(both).length, 25);
+  assert.equal(ended(both).length, 6);
   const other = new World(1000, {}, [CALM, { ...draining, connections: 0 }]);
   other.pass(1999);
-  assert.equal(ended(other).length, 50);
+  assert.equal(ended(other).length, 12);
 });
 
 test('who has no slot when the last window begins is closed within it, with 4100', () => {
@@ -235,4 +243,47 @@ test('whatever the others tell: all are gone by the deadline, each once, none fa
     ),
     { numRuns: 100 },
   );
+});
+
+/** Clients that come back one after another, by a path that takes so many a second; `stray` of them never do. */
+function byPath(world: World, perSecond: number, stray = 0): { readonly awayMs: number[] } {
+  const awayMs: number[] = [];
+  let free = 0;
+  let at = 0;
+  world.ended = (id) => {
+    if ((at++ * stray) % 1 >= 1 - stray) return;
+    const closed = world.now;
+    free = Math.max(free, closed) + 1000 / perSecond;
+    world.after(free - closed, () => {
+      awayMs.push(world.now - closed);
+      world.drain.back(id);
+    });
+  };
+  return { awayMs };
+}
+
+const LONG = { deadlineMs: 600_000, roundMs: 1000, perSecond: 500 };
+const WIDE: NodeStatus = { ...CALM, acceptsMax: 500 };
+
+test('a path that takes fewer than the survivors would sets the pace: nobody is away for long', () => {
+  for (const perSecond of [40, 80, 200, 400]) {
+    const world = new World(3000, LONG, [WIDE, WIDE]);
+    const { awayMs } = byPath(world, perSecond);
+    let limits = '';
+    while (world.done === 0) {
+      world.pass(1000);
+      limits += ` ${world.drain.progress.limit}`;
+    }
+    const ideal = (3000 / perSecond) * 1000;
+    assert.ok(world.now < 1.2 * ideal + 5000, `${perSecond}: ${world.now} ms, at best ${ideal}`);
+    assert.ok(Math.max(...awayMs) < 5000, `${perSecond}: away for ${Math.max(...awayMs)} ms`);
+    assert.match(limits, / away/);
+  }
+});
+
+test('clients that never come back do not slow the others down', () => {
+  const world = new World(3000, LONG, [WIDE, WIDE]);
+  byPath(world, 100_000, 0.3);
+  while (world.done === 0) world.pass(1000);
+  assert.ok(world.now < 10_000, `${world.now} ms`);
 });

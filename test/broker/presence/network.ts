@@ -8,6 +8,7 @@ import type { Rng } from '../../support/rng.ts';
 export const SETTINGS: PresenceSettings = {
   batchMs: 0,
   graceMs: 5000,
+  drainGraceMs: 5000,
   joinWaitMs: 250,
   // Never: what it repairs is repaired by the beats before.
   digestMs: Number.POSITIVE_INFINITY,

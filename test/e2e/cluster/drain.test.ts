@@ -44,7 +44,7 @@ describe('drains of one installation', { timeout: 120_000 }, () => {
       node: { serverId },
       nats: { url: nats.urls, shards: 2, streamBytes: '64MiB' },
       cluster: { heartbeatMs: '500ms' },
-      presence: { graceMs: '300ms' },
+      presence: { graceMs: '300ms', drainGraceMs: '300ms' },
       drain: { loopLagMs: '2s', ...drain },
     };
     const broker = await startBroker({ env: { CARILLON_ADMIN_TOKEN: TOKEN }, config });

@@ -9,6 +9,7 @@ import { record } from '../../client/scripted.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
 
 const GRACE_MS = 3000;
+const DRAIN_GRACE_MS = 6000;
 
 describe('presence over three brokers', () => {
   const clients: Client[] = [];
@@ -19,7 +20,7 @@ describe('presence over three brokers', () => {
     nats = await NatsCluster.start(1);
     const config = {
       nats: { url: nats.urls },
-      presence: { graceMs: `${GRACE_MS}ms` },
+      presence: { graceMs: `${GRACE_MS}ms`, drainGraceMs: `${DRAIN_GRACE_MS}ms` },
       drain: { windowMs: '500ms' },
       cluster: { heartbeatMs: '1s', missed: 3 },
     };
@@ -151,12 +152,14 @@ describe('presence over three brokers', () => {
     const closed = new Promise((resolve) => socket.once('close', resolve));
     const drained = pod(1).drain();
     await closed;
+    const since = performance.now();
     // Longer than the node needs to end where nobody is kept.
     await sleep(1000);
     const [room] = await watch('late', 0, 'between');
     assert.deepEqual(users(room), ['away', 'late']);
     await drained;
     await until(() => users(room).length === 1, 'the end of the grace');
+    assert.ok(performance.now() - since > DRAIN_GRACE_MS - 1500, 'of whom a drain has sent away');
     await pod(1).start();
     await pod(1).ready(20_000);
   });

@@ -23,7 +23,7 @@ describe('three workers on one embedded bus', () => {
         supervisor: { restartMinMs: 100, stuckMs: 3000 },
         state: { dir },
         lifecycle: { enabled: true },
-        presence: { graceMs: 100 },
+        presence: { graceMs: 100, drainGraceMs: 100 },
         tenants: { single: { onDuplicate: 'reject' } },
         admin: { token: ADMIN_TOKEN },
       },
