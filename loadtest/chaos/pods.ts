@@ -55,11 +55,11 @@ export class Pod {
     await broker.kill();
   }
 
-  /** SIGTERM. Throws when it does not end by itself, or not with 0. */
-  async drain(): Promise<void> {
+  /** SIGTERM. Throws when it does not end by itself within `patienceMs`, or not with 0. */
+  async drain(patienceMs?: number): Promise<void> {
     const { broker } = this;
     this.#running = undefined;
-    const { code, signal } = await broker.stop();
+    const { code, signal } = await broker.stop(patienceMs);
     if (code !== 0) throw new Error(`${this.name} ended with ${code ?? signal}`);
   }
 

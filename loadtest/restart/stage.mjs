@@ -16,8 +16,10 @@ const CLIENTS = new URL('./clients.mjs', import.meta.url);
 const READY_MS = 20_000;
 const ANSWER_MS = 60_000;
 const SETTLE_MS = 60_000;
-/** For the graces of whoever has not come back. */
-const GRACE_MS = 7000;
+/** For the graces of whoever has not come back: presence.drainGraceMs, and heartbeats. */
+const GRACE_MS = 22_000;
+/** A drain may need its deadline, and the end of a process some seconds. */
+const drainPatienceMs = (deadlineSeconds) => Math.max(30, deadlineSeconds + 15) * 1000;
 const MANY = 1_000_000;
 
 const now = () => micros() / 1000;
@@ -123,7 +125,7 @@ class Stage {
     const window = { pod: pod.name, from: now(), connections: before[at] };
     this.windows.push(window);
     this.traffic.away = at;
-    const drained = pod.drain();
+    const drained = pod.drain(drainPatienceMs(this.settings.deadline));
     await this.#tellServing();
     await drained;
     window.endedAt = now();

@@ -37,7 +37,7 @@ export interface RunningBroker {
   /** An HS256 token: user `sub`, every action in every room, an hour; `claims` add to that or replace it. */
   token(claims?: JWTPayload): Promise<string>;
   /** SIGTERM; resolves when the process has ended. */
-  stop(): Promise<Exit>;
+  stop(patienceMs?: number): Promise<Exit>;
   /** SIGKILL; resolves when the process has ended. */
   kill(): Promise<Exit>;
 }
@@ -98,7 +98,7 @@ export async function startBroker({ env = {}, config, program }: BrokerOptions =
     logs,
     exited,
     token,
-    stop: () => end(child, exited, 'SIGTERM'),
+    stop: (patienceMs) => end(child, exited, 'SIGTERM', patienceMs),
     kill: () => end(child, exited, 'SIGKILL'),
   };
 }
@@ -158,9 +158,14 @@ function token(claims: JWTPayload = {}): Promise<string> {
     .sign(new TextEncoder().encode(SECRET));
 }
 
-async function end(child: ChildProcess, exited: Promise<Exit>, signal: 'SIGTERM' | 'SIGKILL'): Promise<Exit> {
+async function end(
+  child: ChildProcess,
+  exited: Promise<Exit>,
+  signal: 'SIGTERM' | 'SIGKILL',
+  patienceMs = STOP_MS,
+): Promise<Exit> {
   child.kill(signal);
-  const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  const late = setTimeout(() => child.kill('SIGKILL'), patienceMs);
   const exit = await exited;
   clearTimeout(late);
   return exit;

@@ -9,6 +9,7 @@ const READERS = 20;
 /** The kernel takes some 4 MiB of a connection's bytes before anything has to wait in the process. */
 const SENT_MIB = 10;
 const HARD_MIB = 1;
+const ROUNDS = 5;
 
 async function slowReaders(port: number): Promise<RawSocket[]> {
   const readers: RawSocket[] = [];
@@ -61,15 +62,18 @@ before(async () => {
 after(() => node.kill());
 
 test('rule 12: no slow reader has more than bufferedHardBytes waiting; ended with 4102, it gives all back', async () => {
-  // The second round finds the heap as the first has left it: what was not given back would add up.
+  // The second round finds the heap as the first has left it.
   await round();
   const base = (await node.counts()).rss;
-  const peak = await round();
+  const peaks = [];
+  for (let at = 0; at < ROUNDS; at++) peaks.push(await round());
   const after = (await node.counts()).rss;
-  const perReader = (peak - base) / READERS / MIB;
-  // The hard limit, and one message above it.
+  const perReader = (Math.max(...peaks) - base) / READERS / MIB;
+  // The hard limit, one message above it, and what the heap moves by.
   assert.ok(perReader < 2 * HARD_MIB + 0.5, `${perReader} MiB per reader`);
-  assert.ok(after - base < 8 * MIB, `${(after - base) / MIB} MiB more than before`);
+  // What is not given back adds up; a heap that is at another point of its cycle does not.
+  const kept = (after - base) / (ROUNDS * READERS) / MIB;
+  assert.ok(kept < HARD_MIB / 4, `${kept} MiB kept of each reader`);
 });
 
 /** Slow readers come, lose bytes, and are gone. Returns the most memory seen. */
