@@ -52,6 +52,9 @@ export interface ReplicaParts {
   readonly write: Writer;
 }
 
+/** How often whoever has a Replica has it look for what has expired. */
+export const EXPIRE_EVERY_MS = 250;
+
 /** All stores of a node. */
 export class Replica {
   readonly #parts: ReplicaParts;

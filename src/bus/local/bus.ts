@@ -18,18 +18,12 @@ import type {
   Settle,
   Skip,
 } from '../../broker/ports.ts';
+import { CLOSED, DRAINING } from '../refusals.ts';
 import type { Page } from '../tail.ts';
 import type { HubLine } from './line.ts';
 import { eventOf, LOST, type WireEvent, type WirePage, wireRoom } from './wire.ts';
 
 const RETRY_MS = 1000;
-const DRAINING: Fault = {
-  ok: false,
-  code: 'unavailable',
-  reason: 'the node is draining',
-  retryAfterMs: RETRY_MS,
-};
-const CLOSED: Fault = { ok: false, code: 'unavailable', reason: 'the bus is closed' };
 const FULL: Fault = {
   ok: false,
   code: 'overloaded',

@@ -15,7 +15,7 @@ import type {
 import type { Clock, Log } from '../../broker/ports.ts';
 import type { ClusterSettings, StateLimits } from '../../broker/settings.ts';
 import { Listeners } from '../cluster/listeners.ts';
-import { Replica, type Write } from '../cluster/replica.ts';
+import { EXPIRE_EVERY_MS, Replica, type Write } from '../cluster/replica.ts';
 import { checkTopic, Topics } from '../cluster/topics.ts';
 import type { HubLine } from './line.ts';
 import { LocalTalk } from './talk.ts';
@@ -33,7 +33,6 @@ export interface LocalClusterParts {
   readonly log: Log;
 }
 
-const EXPIRE_EVERY_MS = 250;
 const JOIN_MS = 10_000;
 
 export class LocalCluster implements Cluster {

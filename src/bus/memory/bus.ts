@@ -18,6 +18,7 @@ import type {
 import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
 import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
 import { DedupeWindow, publishIdentity } from '../dedupe.ts';
+import { CLOSED, DRAINING } from '../refusals.ts';
 import type { Page } from '../tail.ts';
 import { RoomTable } from './rooms.ts';
 
@@ -33,14 +34,6 @@ const SWEEP_MS = 1000;
 /** Rooms that one sweep may look at: a few milliseconds at the most. */
 const SWEEP_ROOMS = 10_000;
 const RETRY_MS = 1000;
-
-const DRAINING: Fault = {
-  ok: false,
-  code: 'unavailable',
-  reason: 'the node is draining',
-  retryAfterMs: RETRY_MS,
-};
-const CLOSED: Fault = { ok: false, code: 'unavailable', reason: 'the bus is closed' };
 
 interface Waiting {
   readonly publication: Publication;

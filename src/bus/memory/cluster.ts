@@ -13,7 +13,7 @@ import type {
 import type { Clock, Log } from '../../broker/ports.ts';
 import type { ClusterSettings, StateLimits } from '../../broker/settings.ts';
 import { OwnStores } from '../cluster/own.ts';
-import { Replica, type Row } from '../cluster/replica.ts';
+import { EXPIRE_EVERY_MS, Replica, type Row } from '../cluster/replica.ts';
 import { checkTopic, jsonText, Topics } from '../cluster/topics.ts';
 import { StateFile } from './statefile.ts';
 
@@ -30,7 +30,6 @@ export interface MemoryClusterParts {
   readonly log: Log;
 }
 
-const EXPIRE_EVERY_MS = 250;
 const none: Cancel = () => undefined;
 
 export class MemoryCluster implements Cluster {

@@ -13,6 +13,7 @@ import type {
   Settle,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy } from '../../broker/settings.ts';
+import { CLOSED, DRAINING } from '../refusals.ts';
 import type { Page } from '../tail.ts';
 import { dial, follow, type Link, type LinkEvents } from './connection.ts';
 import { NatsCursors } from './cursors.ts';
@@ -31,13 +32,6 @@ import { Turns } from './turns.ts';
 const SWEEP_MS = 100;
 /** What a close without a drain gives the cursors, which wait for nothing but their turn. */
 const CLOSE_MS = 500;
-const DRAINING: Fault = {
-  ok: false,
-  code: 'unavailable',
-  reason: 'the node is draining',
-  retryAfterMs: 1000,
-};
-const CLOSED: Fault = { ok: false, code: 'unavailable', reason: 'the bus is closed' };
 const BAD_NAME: Fault = {
   ok: false,
   code: 'bad_room',

@@ -16,7 +16,7 @@ import type { Clock, Log } from '../../../broker/ports.ts';
 import type { ClusterSettings, StateLimits } from '../../../broker/settings.ts';
 import { Listeners } from '../../cluster/listeners.ts';
 import { OwnStores } from '../../cluster/own.ts';
-import { Replica, type Write } from '../../cluster/replica.ts';
+import { EXPIRE_EVERY_MS, Replica, type Write } from '../../cluster/replica.ts';
 import { checkTopic, Topics } from '../../cluster/topics.ts';
 import { Requests } from '../acks.ts';
 import type { Link } from '../connection.ts';
@@ -61,7 +61,6 @@ interface Running {
 
 /** The others answer a hello within 50 ms; after this they are known. */
 const HELLO_MS = 250;
-const EXPIRE_EVERY_MS = 250;
 
 export class NatsCluster implements Cluster {
   readonly kind = 'nats';
