@@ -18,8 +18,9 @@ import { createUsage, type UsageOfTenants } from './app/usage.ts';
 import { createVerifier } from './auth/verifier.ts';
 import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
+import type { Exclusions } from './broker/exclusion/exclusions.ts';
 import type { Hub } from './broker/hub.ts';
-import type { Bus } from './broker/ports.ts';
+import type { Bus, TokenVerifier } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
 import type { WebHandler } from './broker/web.ts';
 import type { HubLine } from './bus/local/line.ts';
@@ -41,6 +42,8 @@ export interface App {
   listen(): Promise<{ readonly listen: string; readonly admin: string }>;
   /** Sends every client away in a slot of its own; resolves when all are gone or the deadline has come. */
   drain(options: DrainOptions): Promise<void>;
+  /** The same, and the process goes on without clients; false: it drains already. */
+  beginDrain(reason: string, deadlineMs: number | undefined): boolean;
   /** Ends what is left. */
   close(): Promise<void>;
 }
@@ -67,6 +70,10 @@ export interface Seat {
   readonly admin: (options: NodeAdminOptions) => Admin;
   /** The hub; undefined: there is NATS. */
   readonly line: HubLine | undefined;
+  /** Names of all workers of the machine. */
+  readonly nodes: readonly string[];
+  /** All of them are to drain. */
+  readonly leaving: (leaving: { readonly reason: string; readonly deadlineMs: number | undefined }) => void;
 }
 
 interface NodeParts {
@@ -81,6 +88,7 @@ interface NodeParts {
 class Node implements App {
   readonly #config: Config;
   readonly #log: Logger;
+  readonly #seat: Seat | undefined;
   readonly #levels: TenantLevels;
   readonly #traces: TracesOfNode | undefined;
   readonly #tally = new Tally();
@@ -107,6 +115,7 @@ class Node implements App {
   constructor({ config, log, serverId, traces, development, seat }: NodeParts) {
     this.#config = config;
     this.#log = log;
+    this.#seat = seat;
     this.#traces = traces;
     this.#levels = new TenantLevels(log);
     const tally = this.#tally;
@@ -145,12 +154,17 @@ class Node implements App {
       tracing: traces?.tracing,
     });
     this.#drain = new NodeDrain({ config, hub: this.#hub, bus, log, begun: () => this.#leave() });
-    const { view } = this.#hub;
-    const { book } = this.#usage;
-    this.#api = createNodeApi(config, view, { cluster, exclusions, usage: book, verifier: guarded, log });
-    this.#nodeAdmin = new NodeAdmin(cluster, view, this.#operations());
+    this.#api = this.#createApi(exclusions, guarded);
+    this.#nodeAdmin = new NodeAdmin(cluster, this.#hub.view, this.#operations());
     this.#metrics = this.#createMetrics();
     this.#admin = this.#createAdmin(seat?.admin ?? createAdmin);
+  }
+
+  #createApi(exclusions: Exclusions, verifier: TokenVerifier): Api {
+    const cluster = this.#cluster;
+    const machine = this.#seat?.nodes ?? [cluster.node];
+    const needs = { cluster, machine, exclusions, usage: this.#usage.book, verifier, log: this.#log };
+    return createNodeApi(this.#config, this.#hub.view, needs);
   }
 
   #createMetrics(): Metrics {
@@ -208,6 +222,14 @@ class Node implements App {
     return this.#drain.begin(options);
   }
 
+  beginDrain(reason: string, deadlineMs: number | undefined): boolean {
+    if (this.#drain.begun) return false;
+    this.drain({ fast: false, reason, deadlineMs }).catch((error: unknown) =>
+      this.#log.error({ err: error }, 'the drain has failed'),
+    );
+    return true;
+  }
+
   /** Nobody new is let in, and whoever asks is told so. */
   #leave(): void {
     this.#phase = 'draining';
@@ -233,7 +255,10 @@ class Node implements App {
 
   #operations(): NodeOperations {
     return {
-      drain: (reason, deadlineMs) => this.#beginDrain(reason, deadlineMs),
+      drain: (reason, deadlineMs, machine) => {
+        if (machine) this.#seat?.leaving({ reason, deadlineMs });
+        return this.beginDrain(reason, deadlineMs);
+      },
       drainProgress: () => ({ node: this.#cluster.node, ...this.#drain.progress }),
       setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
       diagnostics: () => this.#diagnostics(),
@@ -242,14 +267,6 @@ class Node implements App {
         return { node: this.#cluster.node, issuers: this.#verifier.keys() };
       },
     };
-  }
-
-  #beginDrain(reason: string, deadlineMs: number | undefined): boolean {
-    if (this.#drain.begun) return false;
-    this.drain({ fast: false, reason, deadlineMs }).catch((error: unknown) =>
-      this.#log.error({ err: error }, 'the drain has failed'),
-    );
-    return true;
   }
 
   #setLogLevel(level: string, tenant: string | undefined): void {

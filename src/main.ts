@@ -127,7 +127,7 @@ async function work(config: Config, channel: SupervisorChannel, begin: Begin, lo
   const { createSeat, seated } = await import('./supervisor/seat.ts');
   const { createApp } = await import('./app.ts');
   const own = withKey(seated(config, begin), development);
-  const seat = createSeat(own, channel, log);
+  const seat = createSeat(own, begin, channel, log);
   const app = await createApp(own, log, development, seat);
   const stop = stopOnce(own, log, (fast) => ended(app, fast));
   // A terminal and systemd signal the whole group, the supervisor among them: what comes first begins, the rest is it again.
@@ -135,6 +135,7 @@ async function work(config: Config, channel: SupervisorChannel, begin: Begin, lo
   process.on('SIGINT', (signal) => stop(signal));
   channel.on((message) => {
     if (message.type === 'stop') stop(message.fast ? 'SIGINT' : 'SIGTERM');
+    if (message.type === 'drain') app.beginDrain(message.reason, message.deadlineMs);
   });
   const orphaned = (what: string) => {
     log.error({}, what);

@@ -36,6 +36,8 @@ export interface ApiLimits {
 /** What the calls are made of. */
 export interface RouteParts {
   readonly cluster: Cluster;
+  /** Names of the nodes of this machine: workers of one supervisor, or this one alone. */
+  readonly machine: readonly string[];
   readonly backend: Backend;
   readonly policies: Policies;
   readonly parsePolicy: ParsePolicy;
@@ -60,7 +62,7 @@ export function routesOf(parts: RouteParts): Route[] {
   return [
     ...overview(cluster),
     ...actions(cluster),
-    ...draining(cluster),
+    ...draining(cluster, parts.machine),
     ...explaining(explain),
     ...fates(parts.explainMessage),
     ...revoking(exclusions),

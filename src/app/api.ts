@@ -5,7 +5,7 @@ import { explainMessage } from '../broker/fate/verdict.ts';
 import { type Config, parsePolicy } from '../config.ts';
 import { nowMs } from './time.ts';
 
-type ApiNeeds = Pick<ApiParts, 'cluster' | 'exclusions' | 'usage' | 'verifier' | 'log'>;
+type ApiNeeds = Pick<ApiParts, 'cluster' | 'machine' | 'exclusions' | 'usage' | 'verifier' | 'log'>;
 
 export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): Api {
   const { verifier } = needs;

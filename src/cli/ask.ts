@@ -11,6 +11,8 @@ export type Asked =
       readonly reason: string;
       /** Nothing answered at all. */
       readonly silent?: true;
+      /** It cannot answer now. */
+      readonly busy?: boolean;
     };
 
 /**
@@ -37,5 +39,6 @@ export async function askAdmin(
   const answer: unknown = await response.json().catch(() => undefined);
   if (!isTree(answer)) return { ok: false, reason: `${admin} answered ${response.status}, and no JSON` };
   if (response.ok && field in answer) return { ok: true, answer };
-  return { ok: false, reason: `${admin} answered ${response.status}: ${String(answer['reason'] ?? '')}` };
+  const reason = `${admin} answered ${response.status}: ${String(answer['reason'] ?? '')}`;
+  return { ok: false, reason, busy: response.status === 503 };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { DrainProgress } from '../broker/drain/drain.ts';
 import { parseDuration } from '../config/units.ts';
-import { askAdmin } from './ask.ts';
+import { type Asked, askAdmin } from './ask.ts';
 import { type Usage, usage } from './serve.ts';
 
 export const DRAIN_HELP = `carillon drain: send the clients of a broker away, each in a slot of its own
@@ -13,7 +13,8 @@ export const DRAIN_HELP = `carillon drain: send the clients of a broker away, ea
   --admin URL          the admin listener of a broker (else http://127.0.0.1:9090)
   --admin-token TOKEN  its admin token (else CARILLON_ADMIN_TOKEN)
   --admin-token-file FILE  a file that holds it
-  --node NAME          another node of the installation, or "all"
+  --node NAME          that node alone, be it here or elsewhere; "all": the whole installation
+                       (else all workers of the broker that is asked)
   --reason TEXT        what clients are told
   --deadline 60s       all are gone by then (else drain.deadlineMs of the broker)
   --after 5s           wait before it begins: until balancers know that this one is going
@@ -59,6 +60,7 @@ export function drainFlags(args: readonly string[]): Usage<DrainFlags> {
 export type DrainResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 const LOOK_MS = 500;
+const LOOK_TRIES = 10;
 /** What a broker may take beyond its deadline to say that it is done. */
 const SLACK_MS = 5000;
 
@@ -79,22 +81,32 @@ export async function runDrain(flags: DrainFlags, tell: (line: string) => void):
   return flags.wait ? waitFor(flags, tell) : { ok: true };
 }
 
-async function waitFor(
-  { admin, adminToken, node }: DrainFlags,
-  tell: (line: string) => void,
-): Promise<DrainResult> {
-  const path = `/admin/v1/drain${node === undefined ? '' : `?node=${encodeURIComponent(node)}`}`;
+interface Look extends DrainProgress {
+  readonly missing: readonly string[];
+}
+
+async function waitFor(flags: DrainFlags, tell: (line: string) => void): Promise<DrainResult> {
   for (let told = ''; ; await sleep(LOOK_MS)) {
-    const look = await askAdmin(admin, path, undefined, adminToken, 'state');
+    const looked = await look(flags);
     // The process has ended, as after a signal: nobody can be left.
-    if (!look.ok) return look.silent ? { ok: true } : look;
-    const progress = look.answer as unknown as DrainProgress;
+    if (!looked.ok) return looked.silent ? { ok: true } : looked;
+    const progress = looked.answer as unknown as Look;
     const line = showProgress(progress);
     if (line !== told) tell(line);
     told = line;
-    if (progress.state === 'drained') return { ok: true };
+    if (progress.state === 'drained' && progress.missing.length === 0) return { ok: true };
     if (progress.elapsedMs > progress.deadlineMs + SLACK_MS)
       return { ok: false, reason: `the deadline has passed, and ${progress.left} are left` };
+  }
+}
+
+/** Not given up at once: a supervisor whose workers have all ended cannot answer, and ends as well in a moment. */
+async function look({ admin, adminToken, node }: DrainFlags): Promise<Asked> {
+  const path = `/admin/v1/drain${node === undefined ? '' : `?node=${encodeURIComponent(node)}`}`;
+  for (let tries = 1; ; tries++) {
+    const asked = await askAdmin(admin, path, undefined, adminToken, 'state');
+    if (asked.ok || !asked.busy || tries === LOOK_TRIES) return asked;
+    await sleep(LOOK_MS);
   }
 }
 

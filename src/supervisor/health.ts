@@ -14,7 +14,7 @@ export interface WorkerView {
 /** A worker is asked once a second. */
 const SILENT_MS = 3000;
 
-type Standing = Readiness['status'] | 'silent' | 'restarting';
+type Standing = Readiness['status'] | 'silent' | 'restarting' | 'ended';
 
 /**
  * Whether new connections should come to this machine. The kernel spreads them evenly over the workers that listen,
@@ -39,12 +39,13 @@ export function judgeWorkers(workers: readonly WorkerView[], draining: boolean, 
 }
 
 function standingOf({ state, readiness, silentMs }: WorkerView): Standing {
-  if (state === 'restarting' || state === 'ended') return 'restarting';
+  if (state === 'restarting' || state === 'ended') return state;
   if (state === 'starting' || readiness === undefined) return 'starting';
   return silentMs > SILENT_MS ? 'silent' : readiness.status;
 }
 
 function detailOf({ readiness, restartInMs, silentMs }: WorkerView, standing: Standing): string {
+  if (standing === 'ended') return standing;
   if (standing === 'restarting') return `restarts in ${Math.ceil(restartInMs / 1000)} s`;
   if (standing === 'silent') return `no answer for ${Math.round(silentMs / 1000)} s`;
   const { loop, bus } = readiness?.checks ?? {};

@@ -6,11 +6,10 @@ import type { Readings } from '../ops/instruments.ts';
 export interface Begin {
   readonly type: 'begin';
   readonly number: number;
-  /** `node.serverId` of this worker. */
-  readonly serverId: string;
+  /** `node.serverId` of each worker, in the order of their numbers. */
+  readonly nodes: readonly string[];
   /** The public port: that of the settings, or the one that the first worker was given for 0. */
   readonly port: number;
-  readonly workers: number;
   /** The key of the development mode, which all workers have in common. */
   readonly development?: Uint8Array | undefined;
 }
@@ -32,6 +31,13 @@ export interface PlainAnswer {
   readonly body: string | Uint8Array;
 }
 
+/** All workers of the machine are to drain. */
+export interface Leaving {
+  readonly reason: string;
+  /** undefined: `drain.deadlineMs`. */
+  readonly deadlineMs: number | undefined;
+}
+
 /** Questions to a worker, and their answers. */
 export interface Questions {
   readonly readiness: [null, Readiness];
@@ -43,8 +49,10 @@ export interface Questions {
 export type ToWorker =
   | Begin
   | { readonly type: 'ask'; readonly id: number; readonly what: keyof Questions; readonly question: unknown }
-  | { readonly type: 'stop'; readonly fast: boolean };
+  | { readonly type: 'stop'; readonly fast: boolean }
+  | ({ readonly type: 'drain' } & Leaving);
 
 export type FromWorker =
   | { readonly type: 'listening'; readonly listen: string }
+  | ({ readonly type: 'leaving' } & Leaving)
   | { readonly type: 'answer'; readonly id: number; readonly answer: unknown };

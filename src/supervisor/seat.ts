@@ -16,18 +16,18 @@ export interface Channel {
 }
 
 /** The settings of one worker. */
-export function seated(config: Config, { serverId, port, workers }: Begin): Config {
-  const perSecond = Math.max(1, Math.ceil(config.drain.perSecond / workers));
+export function seated(config: Config, { number, nodes, port }: Begin): Config {
+  const perSecond = Math.max(1, Math.ceil(config.drain.perSecond / nodes.length));
   return {
     ...config,
     listen: { ...config.listen, port },
-    node: { ...config.node, serverId },
+    node: { ...config.node, serverId: nodes[number - 1] as string },
     // All drain at once, and their clients come back elsewhere together.
     drain: { ...config.drain, perSecond },
   };
 }
 
-export function createSeat(config: Config, channel: Channel, log: Log): Seat {
+export function createSeat(config: Config, { nodes }: Begin, channel: Channel, log: Log): Seat {
   const { queueBytes } = config.supervisor;
   const line =
     config.nats === undefined
@@ -37,7 +37,12 @@ export function createSeat(config: Config, channel: Channel, log: Log): Seat {
           log,
         })
       : undefined;
-  return { admin: (options) => channelAdmin(channel, options, log), line };
+  return {
+    admin: (options) => channelAdmin(channel, options, log),
+    line,
+    nodes,
+    leaving: (leaving) => channel.send({ type: 'leaving', ...leaving }),
+  };
 }
 
 type Asked = Extract<ToWorker, { type: 'ask' }>;

@@ -14,7 +14,7 @@ import type { LifecycleFigures } from '../ops/lifecycle.ts';
 import { Backoff } from './backoff.ts';
 import { judgeWorkers } from './health.ts';
 import { MergedMetrics } from './merge.ts';
-import type { PlainRequest } from './messages.ts';
+import type { Leaving, PlainRequest } from './messages.ts';
 import { createSupervisorMetrics, type SupervisorMetrics } from './metrics.ts';
 import { hubStream, type Program, spawnWorker } from './spawn.ts';
 import { type EndCause, Worker } from './worker.ts';
@@ -100,7 +100,7 @@ export class Supervisor {
 
   /** Every worker sends its clients away and ends. true: all of them as asked. */
   async stop(fast: boolean): Promise<boolean> {
-    this.#phase = 'draining';
+    this.#leave();
     for (const worker of this.#workers) worker.stop(fast);
     await this.#until(() => this.#workers.every(({ running }) => !running));
     clearInterval(this.#ticking);
@@ -115,16 +115,15 @@ export class Supervisor {
   }
 
   #worker(number: number): Worker {
-    const { config, development, workers, log } = this.#parts;
+    const { config, development, log } = this.#parts;
     return new Worker({
       number,
       spawn: () => this.#spawn(number),
       begin: () => ({
         type: 'begin',
         number,
-        serverId: `${this.#serverId}-w${number}`,
+        nodes: this.#workers.map((one) => `${this.#serverId}-w${one.number}`),
         port: this.#port,
-        workers,
         development,
       }),
       backoff: new Backoff(config.supervisor, Math.random),
@@ -132,6 +131,7 @@ export class Supervisor {
       nowMs,
       log,
       listening: (listen, pid) => this.#listening(number, listen, pid),
+      leaving: (leaving) => this.#drain(leaving),
       ended: (cause) => this.#ended(number, cause),
     });
   }
@@ -148,6 +148,17 @@ export class Supervisor {
     this.#port = Number(listen.slice(listen.lastIndexOf(':') + 1));
     this.#parts.log.info({ worker, pid }, 'a worker listens');
     this.#changed();
+  }
+
+  /** All of them drain: one that were started again would take clients. */
+  #leave(): void {
+    this.#phase = 'draining';
+    for (const worker of this.#workers) worker.retire();
+  }
+
+  #drain(leaving: Leaving): void {
+    this.#leave();
+    for (const worker of this.#workers) worker.drain(leaving);
   }
 
   #ended(worker: number, cause: EndCause): void {
@@ -179,8 +190,7 @@ export class Supervisor {
   #states(): Record<'ready' | 'starting' | 'restarting', number> {
     const states = { ready: 0, starting: 0, restarting: 0 };
     for (const { view } of this.#workers)
-      if (view.state === 'serving') states.ready++;
-      else states[view.state === 'starting' ? 'starting' : 'restarting']++;
+      if (view.state !== 'ended') states[view.state === 'serving' ? 'ready' : view.state]++;
     return states;
   }
 

@@ -4,7 +4,7 @@ import type { Log } from '../broker/ports.ts';
 import type { Readiness } from '../ops/health.ts';
 import type { Backoff } from './backoff.ts';
 import type { WorkerView } from './health.ts';
-import type { Begin, FromWorker, Questions, ToWorker } from './messages.ts';
+import type { Begin, FromWorker, Leaving, Questions, ToWorker } from './messages.ts';
 
 export type EndCause = 'exit' | 'signal' | 'stuck';
 
@@ -20,6 +20,8 @@ export interface WorkerParts {
   readonly log: Log;
   /** The process listens. */
   readonly listening: (listen: string, pid: number | undefined) => void;
+  /** It has been asked for a drain of all workers. */
+  readonly leaving: (leaving: Leaving) => void;
   /** The process has ended, whether or not another follows. */
   readonly ended: (cause: EndCause, code: number | null) => void;
 }
@@ -125,14 +127,24 @@ export class Worker {
     });
   }
 
-  /** There is no next process. */
-  stop(fast: boolean): void {
+  /** There is no next process; one that serves goes on. */
+  retire(): void {
     this.#stopping = true;
     clearTimeout(this.#restart);
     if (this.#child === undefined) this.#state = 'ended';
     // It has no clients yet, and may not have come to read the channel.
     else if (this.#state === 'starting') this.#child.kill('SIGKILL');
-    else this.#say({ type: 'stop', fast });
+  }
+
+  /** Its clients are sent away, and it goes on. */
+  drain({ reason, deadlineMs }: Leaving): void {
+    if (this.#state === 'serving') this.#say({ type: 'drain', reason, deadlineMs });
+  }
+
+  /** Its clients are sent away, and it ends; there is no next process. */
+  stop(fast: boolean): void {
+    this.retire();
+    if (this.#state === 'serving') this.#say({ type: 'stop', fast });
   }
 
   /** At once. */
@@ -156,6 +168,7 @@ export class Worker {
       this.#asking.get(message.id)?.answered(message.answer);
       return;
     }
+    if (message.type === 'leaving') return this.#parts.leaving(message);
     this.#state = 'serving';
     this.#servingSince = this.#parts.nowMs();
     this.#parts.listening(message.listen, this.#child?.pid);

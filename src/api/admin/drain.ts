@@ -1,23 +1,25 @@
 import { z } from 'zod';
-import { askAll, PATIENCE_MS, type Questions } from '../../broker/admin/node.ts';
+import { askAll, type NodeDrainProgress, PATIENCE_MS, type Questions } from '../../broker/admin/node.ts';
 import type { Cluster, NodeAnswer } from '../../broker/cluster.ts';
 import { DRAIN_LIMITS } from '../../broker/drain/budget.ts';
+import { together } from '../../broker/drain/together.ts';
 import { type Reply, type Route, refused, route } from '../http/route.ts';
 import { missing, reason } from './shapes.ts';
 
 const nodeName = z.string().max(64);
 
-export function draining(cluster: Cluster): Route[] {
-  return [begin(cluster), progress(cluster)];
+/** @param machine names of the nodes that are meant where none is named */
+export function draining(cluster: Cluster, machine: readonly string[]): Route[] {
+  return [begin(cluster, machine), progress(cluster, machine)];
 }
 
-function begin(cluster: Cluster): Route {
+function begin(cluster: Cluster, machine: readonly string[]): Route {
   return route({
     method: 'POST',
     path: '/admin/v1/drain',
     scope: 'admin',
     summary:
-      'Sends the clients of a node away in slots of their own, this one without `node`, every one with "all"',
+      'Sends the clients of a node away in slots of their own: without `node` of this machine, all its workers; of every one with "all"',
     body: z.strictObject({
       node: nodeName.optional(),
       reason: reason.default('drained'),
@@ -26,28 +28,31 @@ function begin(cluster: Cluster): Route {
     }),
     answer: z.object({ draining: z.array(z.string()), missing }),
     handle: async ({ body }): Promise<Reply> => {
-      const { node = cluster.node, ...question } = body;
+      const { node, ...question } = body;
+      const names = cluster.nodes().map((info) => info.node);
       if (node === 'all') {
-        const names = cluster.nodes().map((info) => info.node);
-        const { missing: silent } = await askAll(cluster, 'admin.drain', question);
+        const { missing: silent } = await askAll(cluster, 'admin.drain', { ...question, machine: true });
         return { answer: { draining: names.filter((name) => !silent.includes(name)), missing: silent } };
       }
-      const answer = await askOne(cluster, node, 'admin.drain', question);
-      if (answer.ok) return { answer: { draining: [node], missing: [] } };
-      return answer.why === 'unknown_node' ? NO_NODE : { answer: { draining: [], missing: [node] } };
+      const asked = node === undefined ? { ...question, machine: true } : question;
+      const answer = await askOne(cluster, node ?? cluster.node, 'admin.drain', asked);
+      const meant = node === undefined ? machine.filter((name) => names.includes(name)) : [node];
+      if (answer.ok) return { answer: { draining: meant, missing: [] } };
+      return answer.why === 'unknown_node' ? NO_NODE : { answer: { draining: [], missing: meant } };
     },
   });
 }
 
-function progress(cluster: Cluster): Route {
+function progress(cluster: Cluster, machine: readonly string[]): Route {
   return route({
     method: 'GET',
     path: '/admin/v1/drain',
     scope: 'admin',
-    summary: 'How far the drain of a node is: of this one, or of `node`',
+    summary: 'How far the drain of `node` is; without it that of this machine, of all its workers together',
     query: z.strictObject({ node: nodeName.optional() }),
     answer: z.object({
-      node: z.string(),
+      nodes: z.array(z.string()),
+      missing,
       state: z.enum(['none', 'draining', 'drained']),
       total: z.number(),
       left: z.number(),
@@ -59,9 +64,20 @@ function progress(cluster: Cluster): Route {
       deadlineMs: z.number(),
     }),
     handle: async ({ query }): Promise<Reply> => {
-      const answer = await askOne(cluster, query.node ?? cluster.node, 'admin.drain-progress', {});
-      if (answer.ok) return { answer: answer.answer as object };
-      return answer.why === 'unknown_node'
+      const names = query.node === undefined ? machine : [query.node];
+      const answers = await Promise.all(
+        names.map(async (name) => [name, await askOne(cluster, name, 'admin.drain-progress', {})] as const),
+      );
+      const drains = answers.flatMap(([, answer]) => (answer.ok ? [answer.answer as NodeDrainProgress] : []));
+      // Those that nobody knows are no part of it: a worker that has ended.
+      const silent = answers.flatMap(([name, answer]) =>
+        answer.ok || answer.why === 'unknown_node' ? [] : [name],
+      );
+      if (drains.length > 0)
+        return {
+          answer: { nodes: drains.map(({ node }) => node), missing: silent, ...together(drains) },
+        };
+      return silent.length === 0
         ? NO_NODE
         : refused(503, 'unavailable', 'the node does not answer', PATIENCE_MS);
     },

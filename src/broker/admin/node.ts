@@ -18,6 +18,13 @@ export interface NodeDrainProgress extends DrainProgress {
   readonly node: string;
 }
 
+export interface DrainQuestion {
+  readonly reason: string;
+  readonly deadlineMs?: number | undefined;
+  /** With it all other nodes of its machine: workers of one supervisor. */
+  readonly machine?: boolean;
+}
+
 /** Questions and answers by topic. */
 export interface Questions {
   readonly 'admin.stats': [Record<string, never>, NodeStats];
@@ -28,7 +35,7 @@ export interface Questions {
     { readonly tenant: string; readonly room: string; readonly reason: string },
     number,
   ];
-  readonly 'admin.drain': [{ readonly reason: string; readonly deadlineMs?: number | undefined }, boolean];
+  readonly 'admin.drain': [DrainQuestion, boolean];
   readonly 'admin.drain-progress': [Record<string, never>, NodeDrainProgress];
   readonly 'tenant.broadcast': [
     { readonly tenant: string; readonly payload: string; readonly from: string },
@@ -58,8 +65,8 @@ type Handlers = {
 };
 
 export interface NodeOperations {
-  /** Begins a drain; false: one is under way. */
-  drain(reason: string, deadlineMs: number | undefined): boolean;
+  /** Begins a drain; false: one is under way. `machine`: of all nodes of this machine. */
+  drain(reason: string, deadlineMs: number | undefined, machine: boolean): boolean;
   drainProgress(): NodeDrainProgress;
   /** `default`: as the settings say, or for a tenant as all others. */
   setLogLevel(level: string, tenant: string | undefined): void;
@@ -80,7 +87,8 @@ export class NodeAdmin {
       'admin.rooms': (query) => topRooms(view, query),
       'admin.kick': ({ reason, ...selector }) => kick(view, selector, reason),
       'admin.close-room': ({ tenant, room, reason }) => closeRoom(view, tenant, room, reason),
-      'admin.drain': ({ reason, deadlineMs }) => operations.drain(reason, deadlineMs),
+      'admin.drain': ({ reason, deadlineMs, machine = false }) =>
+        operations.drain(reason, deadlineMs, machine),
       'admin.drain-progress': () => operations.drainProgress(),
       'tenant.broadcast': ({ tenant, payload, from }) => view.backend.broadcast(tenant, payload, from),
       'tenant.message': ({ tenant, sessions, payload, from }) =>

@@ -5,9 +5,16 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { startBroker } from '../../support/broker.ts';
+import { type RunningBroker, startBroker } from '../../support/broker.ts';
 import { metrics, settled } from '../conformance/client.ts';
-import { connectTo, pidOf, readiness } from './support.ts';
+import { ADMIN_TOKEN, admin, connectTo, pidOf, readiness } from './support.ts';
+
+interface Progress {
+  readonly nodes: readonly string[];
+  readonly state: string;
+  readonly total: number;
+  readonly left: number;
+}
 
 const config = { workers: 2, drain: { windowMs: 500, deadlineMs: 5000 } };
 
@@ -55,6 +62,72 @@ test('/readyz fails while it drains; a second signal ends all at once', async ()
   assert.equal((await broker.exited).code, 1);
   await settled(() => assert.deepEqual(pids.map(gone), [true, true]));
   await Promise.all(clients.map((client) => client.closed));
+});
+
+/** `carillon drain`, with what it has told. */
+async function drainCommand(
+  broker: RunningBroker,
+  ...args: string[]
+): Promise<{ code: number; lines: string }> {
+  const child = spawn(process.execPath, ['dist/cli.js', 'drain', '--admin', broker.adminUrl, ...args], {
+    env: { ...process.env, CARILLON_ADMIN_TOKEN: ADMIN_TOKEN },
+  });
+  const lines = text(child.stdout);
+  const [code] = await once(child, 'exit');
+  return { code, lines: await lines };
+}
+
+test('C4.10 a drain without a name is that of all workers, and the progress their sum', async () => {
+  const broker = await startBroker({
+    config: { ...config, node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
+  });
+  const clients = [];
+  for (const worker of [1, 1, 2])
+    clients.push(await connectTo(broker, worker, { sub: `user-${clients.length}` }));
+  const before = (await admin(broker, 'drain')) as Progress;
+  assert.deepEqual([before.state, before.nodes], ['none', ['pod-1-w1', 'pod-1-w2']]);
+  const { code, lines } = await drainCommand(broker, '--wait');
+  assert.equal(code, 0, lines);
+  assert.match(lines, /^draining: pod-1-w1, pod-1-w2\n[\s\S]*done: 3 of 3 sent away/);
+  for (const client of clients) {
+    await client.expect('drain');
+    assert.equal((await client.closed).code, 4200);
+  }
+  const after = (await admin(broker, 'drain')) as Progress;
+  assert.deepEqual([after.state, after.total, after.left], ['drained', 3, 0]);
+  assert.equal((await readiness(broker)).status, 'draining');
+  // What ends now is not started again: it would take clients.
+  process.kill(pidOf(broker, 2), 'SIGTERM');
+  await settled(async () =>
+    assert.deepEqual(((await admin(broker, 'drain')) as Progress).nodes, ['pod-1-w1']),
+  );
+  const samples = await metrics(broker);
+  for (const [state, count] of Object.entries({ ready: 1, starting: 0, restarting: 0 }))
+    assert.equal(samples.get(`carillon_workers{state="${state}"}`), count, state);
+  assert.deepEqual(await broker.stop(), { code: 0, signal: null }, broker.logs.join('\n'));
+});
+
+test('with a name a drain is that of one worker, and the others go on', async () => {
+  const broker = await startBroker({
+    config: { ...config, node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
+  });
+  const [stays, leaves] = [
+    await connectTo(broker, 1, { sub: 'ann' }),
+    await connectTo(broker, 2, { sub: 'bob' }),
+  ];
+  const { code, lines } = await drainCommand(broker, '--node', 'pod-1-w2', '--wait');
+  assert.equal(code, 0, lines);
+  assert.match(lines, /^draining: pod-1-w2\n/);
+  assert.equal((await leaves.closed).code, 4200);
+  await stays.quiet();
+  const { status } = await readiness(broker);
+  assert.equal(status, 'ready');
+  // It is renewed by its end.
+  const pid = pidOf(broker, 2);
+  process.kill(pid, 'SIGTERM');
+  await settled(() => assert.notEqual(pidOf(broker, 2), pid), 15_000);
+  await stays.close();
+  assert.deepEqual(await broker.stop(), { code: 0, signal: null }, broker.logs.join('\n'));
 });
 
 test('workers do not outlive a supervisor that was killed', async () => {
