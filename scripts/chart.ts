@@ -1,6 +1,7 @@
-/** Writes helm/carillon/README.md, whose table is made from values.yaml: `npm run chart`. */
+/** Writes what of the chart is made: README.md from values.yaml, values.schema.json from the broker's. `npm run chart`. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { isMap, isScalar, type Pair, parseDocument, type YAMLMap } from 'yaml';
+import { valuesSchema } from './values-schema.ts';
 
 const chart = new URL('../helm/carillon/', import.meta.url);
 const BEGIN = '<!-- made from values.yaml by npm run chart -->';
@@ -39,4 +40,6 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   const readme = new URL('README.md', chart);
   const values = readFileSync(new URL('values.yaml', chart), 'utf8');
   writeFileSync(readme, chartReadme(readFileSync(readme, 'utf8'), values));
+  const schema = new URL('values.schema.json', chart);
+  writeFileSync(schema, valuesSchema(readFileSync(schema, 'utf8')));
 }

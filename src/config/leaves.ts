@@ -21,14 +21,34 @@ export const VISIBLE = /^[\x21-\x7e]{1,512}$/;
 /** Marks problems of values that must not be shown. */
 export const SECRET = { secret: true } as const;
 
+/** What a leaf takes in terms of JSON Schema, as far as those say it; for the schema of the chart's values. */
+type Shape = Readonly<Record<string, unknown>>;
+
+const TEXT: Shape = { type: 'string' };
+
+const NUMBER = '[0-9]{1,15}([.][0-9]{1,6})? *';
+const SIZE = `^${NUMBER}([kKmMgG]?[iI]?[bB])?$`;
+const DURATION = `^${NUMBER}(ms|s|m|h|d)?$`;
+
+/** Whether one with a unit is within the bounds, only the broker says. */
+function quantity(minimum: number, maximum: number, pattern: string): Shape {
+  return { type: ['integer', 'string'], minimum, maximum, pattern };
+}
+
 /** A leaf of the schema: what `parse` answers undefined to is a problem, described by `expected`. */
-export function leaf<T>(expected: string, parse: (value: unknown) => T | undefined, secret = false) {
-  return z.unknown().transform((value, context): T => {
+export function leaf<T>(
+  expected: string,
+  parse: (value: unknown) => T | undefined,
+  secret = false,
+  shape: Shape = {},
+) {
+  const read = z.unknown().transform((value, context): T => {
     const parsed = parse(value);
     if (parsed !== undefined) return parsed;
     context.addIssue({ code: 'custom', message: expected, ...(secret ? { params: SECRET } : {}) });
     return z.NEVER;
   });
+  return read.meta({ ...shape, ...(secret ? { writeOnly: true } : {}) });
 }
 
 interface Range {
@@ -41,35 +61,52 @@ function within(value: number | undefined, range: Range): number | undefined {
 }
 
 export function count(min: number, max: number) {
-  return leaf(`a whole number from ${min} to ${max}`, (value) => within(parseCount(value), { min, max }));
+  const expected = `a whole number from ${min} to ${max}`;
+  return leaf(
+    expected,
+    (value) => within(parseCount(value), { min, max }),
+    false,
+    quantity(min, max, '^[0-9]+$'),
+  );
 }
 
 /** Bytes. */
 export function size(min: number, max: number) {
   const expected = `a size from ${showSize(min)} to ${showSize(max)}, such as 64KiB or 65536`;
-  return leaf(expected, (value) => within(parseSize(value), { min, max }));
+  return leaf(expected, (value) => within(parseSize(value), { min, max }), false, quantity(min, max, SIZE));
 }
 
 /** Milliseconds; a plain number is taken as such. */
 export function duration(min: number, max: number) {
   const expected = `a duration from ${showDuration(min)} to ${showDuration(max)}, such as 500ms, 30s or 10m`;
-  return leaf(expected, (value) => within(parseDuration(value, 1), { min, max }));
+  return leaf(
+    expected,
+    (value) => within(parseDuration(value, 1), { min, max }),
+    false,
+    quantity(min, max, DURATION),
+  );
 }
 
 /** Whole seconds; a plain number is taken as such. */
 export function seconds(min: number, max: number) {
   const expected = `a whole number of seconds from ${min} to ${max}, such as ${min} or ${min}s`;
-  return leaf(expected, (value) => {
+  const parse = (value: unknown): number | undefined => {
     const ms = parseDuration(value, 1000);
     return ms === undefined || ms % 1000 !== 0 ? undefined : within(ms / 1000, { min, max });
-  });
+  };
+  return leaf(expected, parse, false, quantity(min, max, DURATION));
 }
 
 /** Of all, as a number. */
 export function share() {
-  return leaf('a number from 0 to 1, such as 0.01', (value) => {
+  const parse = (value: unknown): number | undefined => {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
     return typeof number === 'number' && number >= 0 && number <= 1 ? number : undefined;
+  };
+  return leaf('a number from 0 to 1, such as 0.01', parse, false, {
+    type: ['number', 'string'],
+    minimum: 0,
+    maximum: 1,
   });
 }
 
@@ -83,21 +120,23 @@ export function workers() {
 
 export function address() {
   const expected = 'host:port, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes any free one';
-  return leaf<Address>(expected, parseAddress);
+  return leaf<Address>(expected, parseAddress, false, TEXT);
 }
 
 export function text(expected: string, pattern: RegExp) {
-  return leaf(expected, (value) => (typeof value === 'string' && pattern.test(value) ? value : undefined));
+  const parse = (value: unknown) => (typeof value === 'string' && pattern.test(value) ? value : undefined);
+  return leaf(expected, parse, false, TEXT);
 }
 
 export function secretText(expected: string, pattern: RegExp) {
   const parse = (value: unknown) => (typeof value === 'string' && pattern.test(value) ? value : undefined);
-  return leaf(expected, parse, true);
+  return leaf(expected, parse, true, TEXT);
 }
 
 export function choice<const T extends string | boolean>(options: readonly T[]) {
   const expected = `one of ${options.map(String).join(', ')}`;
-  return leaf<T>(expected, (value) => options.find((option) => option === value || String(option) === value));
+  const parse = (value: unknown) => options.find((option) => option === value || String(option) === value);
+  return leaf<T>(expected, parse, false, { enum: [...new Set([...options, ...options.map(String)])] });
 }
 
 /** As `choice`, but of true and false, whose parsed value must not be lost to undefined checks. */
@@ -107,20 +146,21 @@ export function flag() {
 
 export function pattern() {
   const expected = 'a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest';
-  return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined));
+  return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined), false, TEXT);
 }
 
 /** Of a list of access. */
 export function accessPattern() {
   const expected =
     'a room pattern, in which ${sub}, ${tenant} and ${info.NAME} may stand for a segment or a part of one';
-  return leaf(expected, (value) => (isAccessPattern(value) ? value : undefined));
+  return leaf(expected, (value) => (isAccessPattern(value) ? value : undefined), false, TEXT);
 }
 
 /** Not shown when it is wrong: people put user names, passwords and keys into URLs. */
 export function httpUrl() {
   const expected = 'an https:// or http:// URL without user, password and #';
-  return leaf(expected, (value) => (typeof value === 'string' ? plainHttpUrl(value) : undefined), true);
+  const parse = (value: unknown) => (typeof value === 'string' ? plainHttpUrl(value) : undefined);
+  return leaf(expected, parse, true, TEXT);
 }
 
 function plainHttpUrl(text: string): string | undefined {

@@ -17,14 +17,20 @@ const servers = leaf(
     return urls.length > 0 && urls.every((url) => NATS_URL.test(url)) ? urls : undefined;
   },
   SECRET.secret,
+  { type: ['string', 'array'] },
 );
 
 /** A replica count as YAML or a variable has it. */
-const replicas = leaf("'auto', 1, 3 or 5", (value) => {
-  if (value === 'auto') return 'auto' as const;
-  const copies = Number(value);
-  return copies === 1 || copies === 3 || copies === 5 ? copies : undefined;
-});
+const replicas = leaf(
+  "'auto', 1, 3 or 5",
+  (value) => {
+    if (value === 'auto') return 'auto' as const;
+    const copies = Number(value);
+    return copies === 1 || copies === 3 || copies === 5 ? copies : undefined;
+  },
+  false,
+  { enum: ['auto', 1, 3, 5, '1', '3', '5'] },
+);
 
 export const natsSchema = z.strictObject({
   url: servers,

@@ -2,11 +2,20 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { authority } from '../support/certs.ts';
 import { run } from '../support/provide.ts';
 import { at, type Manifest, ROOT } from './render.ts';
 
 const MOUNTED = '/run/secrets/carillon';
+/** Of TLS in the broker: the files of one folder belong together. */
+const CA = authority('carillon tests');
+const TLS: Readonly<Record<string, string>> = { 'ca.crt': CA.cert, ...files(CA.issue('rt.example.com')) };
+
+function files({ cert, key }: { readonly cert: string; readonly key: string }): Record<string, string> {
+  return { 'tls.crt': cert, 'tls.key': key };
+}
+
 const SECRET = 'a-secret-of-the-tests-that-is-long-enough-for-every-use';
 
 export interface Verdict {
@@ -48,6 +57,8 @@ function mountedPaths(pod: unknown): string[] {
 }
 
 function contentOf(path: string): string {
+  const tls = TLS[basename(path)];
+  if (tls !== undefined) return tls;
   const { publicKey } = generateKeyPairSync('ed25519');
   if (path.endsWith('.pem')) return publicKey.export({ type: 'spki', format: 'pem' }).toString();
   if (!path.endsWith('jwks.json')) return SECRET;

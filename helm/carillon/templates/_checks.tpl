@@ -16,7 +16,14 @@
 {{- if not (or (include "carillon.authenticates" $config) (hasKey .Values.secrets.env "CARILLON_JWT_SECRET")) -}}
 {{- fail "nothing to verify tokens with: set config.auth.jwksUrl, or config.auth.keys with secretFile or publicKeyFile (and secrets.files), or secrets.env.CARILLON_JWT_SECRET" -}}
 {{- end -}}
-{{- if not $config.nats -}}
+{{- if $config.nats -}}
+{{- $urls := $config.nats.url | default "" -}}
+{{- range kindIs "slice" $urls | ternary $urls (splitList "," (toString $urls)) -}}
+{{- if not (regexMatch "^(nats|tls)://[^/\\s]+/?$" (trim (toString .))) -}}
+{{- fail "config.nats.url: expected a URL such as nats://nats:4222 or tls://nats.nats.svc:4222, or several with commas between them" -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
 {{- if include "carillon.several" . -}}
 {{- fail "several pods are one broker through NATS only: set config.nats.url, or replicas: 1 and autoscaling.enabled: false" -}}
 {{- end -}}
@@ -25,6 +32,13 @@
 {{- end -}}
 {{- end -}}
 {{- include "carillon.checkExposure" . -}}
+{{- range $values, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels -}}
+{{- range $name, $_ := $labels -}}
+{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|version|managed-by)|helm[.]sh/chart)$" $name -}}
+{{- fail (printf "%s: %s is set by the chart: take it out" $values $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $scaling := .Values.autoscaling -}}
 {{- if and $scaling.enabled (lt (int64 $scaling.maxReplicas) (int64 $scaling.minReplicas)) -}}
 {{- fail (printf "autoscaling.maxReplicas is %d: expected autoscaling.minReplicas (%d) or more" (int64 $scaling.maxReplicas) (int64 $scaling.minReplicas)) -}}
@@ -46,9 +60,35 @@
 {{- if .secret -}}{{- fail (printf "config.auth: the key %q has a secret; %s; here with secretFile" (toString .kid) $hint) -}}{{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if dig "lifecycle" "webhook" "secret" "" .Values.config -}}{{- fail (printf "config.lifecycle.webhook.secret: %s; here CARILLON_LIFECYCLE__WEBHOOK__SECRET" $hint) -}}{{- end -}}
+{{- if dig "tracing" "authorization" "" .Values.config -}}{{- fail (printf "config.tracing.authorization: %s; here CARILLON_TRACING__AUTHORIZATION" $hint) -}}{{- end -}}
+{{- range $name, $url := dict "config.nats.url" (dig "nats" "url" "" .Values.config) "streams.config.nats.url" (dig "nats" "url" "" .Values.streams.config) -}}
+{{- if contains "@" (toString $url) -}}{{- fail (printf "%s has a user or a password; %s; best nkeySeedFile or credsFile" $name $hint) -}}{{- end -}}
+{{- end -}}
+{{- range .Values.env -}}
+{{- if and .value (regexMatch "^CARILLON_.*(SECRET|PASSWORD|TOKEN|NKEYSEED|AUTHORIZATION)(S?__[0-9]+)?$" .name) -}}
+{{- fail (printf "env: %s has a value; secrets belong into a Secret: name it in secrets.env" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- range list "password" "token" "nkeySeed" -}}
 {{- if dig "nats" . "" $.Values.config -}}{{- fail (printf "config.nats.%s: %s; best nkeySeedFile or credsFile" . $hint) -}}{{- end -}}
 {{- if dig "nats" . "" $.Values.streams.config -}}{{- fail (printf "streams.config.nats.%s: %s; best nkeySeedFile or credsFile" . $hint) -}}{{- end -}}
+{{- end -}}
+{{- include "carillon.checkFiles" (dict "name" "config" "settings" .Values.config "files" .Values.secrets.files) -}}
+{{- include "carillon.checkFiles" (dict "name" "streams.config" "settings" .Values.streams.config "files" (concat .Values.secrets.files .Values.streams.files)) -}}
+{{- end -}}
+
+{{/* What settings name below the mounted folder, is mounted, and once. (dict "name" NAME "settings" SETTINGS "files" LIST) */}}
+{{- define "carillon.checkFiles" -}}
+{{- $paths := list -}}
+{{- range .files -}}
+{{- if has .path $paths -}}{{- fail (printf "secrets.files and streams.files have the path %q twice: each entry needs one of its own" .path) -}}{{- end -}}
+{{- $paths = append $paths .path -}}
+{{- end -}}
+{{- range regexFindAll "/run/secrets/carillon/[A-Za-z0-9._/-]+" (toJson .settings) -1 -}}
+{{- if not (has (trimPrefix "/run/secrets/carillon/" .) $paths) -}}
+{{- fail (printf "%s names %s, which no entry of secrets.files mounts: add { secretName, key, path: %s }" $.name . (trimPrefix "/run/secrets/carillon/" .)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -63,6 +103,11 @@
 {{- end -}}
 {{- if and .Values.canary.of .Values.canary.service -}}
 {{- fail "canary.of and canary.service: a release is the canary of another (of), or has one (service), not both" -}}
+{{- end -}}
+{{- range list "of" "service" -}}
+{{- if eq (get $.Values.canary .) (include "carillon.fullname" $) -}}
+{{- fail (printf "canary.%s is %q, this release itself: name the other one" . (get $.Values.canary .)) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.canary.of .Values.gateway.enabled -}}
 {{- fail "gateway.enabled: the HTTPRoute stands in the release that has the canary (canary.service there), not in the canary" -}}

@@ -20,24 +20,26 @@
 {{ toYaml (mergeOverwrite (include "carillon.config" . | fromYaml) (deepCopy .Values.streams.config)) }}
 {{- end -}}
 
-{{/* A duration as the broker reads it (25s, 500ms, or milliseconds), in milliseconds: (list NAME DURATION) */}}
+{{/* A duration as the broker reads it (25s, 500ms, or a plain number of UNIT), in milliseconds: (list NAME DURATION UNIT) */}}
 {{- define "carillon.milliseconds" -}}
 {{- $value := index . 1 -}}
+{{- $units := dict "" (index . 2) "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 -}}
 {{- if or (kindIs "float64" $value) (kindIs "int64" $value) (kindIs "int" $value) -}}
-{{ int64 $value }}
+{{ mul $value (index . 2) }}
 {{- else -}}
-{{- if not (regexMatch "^[0-9]+(ms|s|m|h|d)$" (toString $value)) -}}
-{{- fail (printf "config.%s is %q: expected a duration such as 500ms, 25s or 10m, or a number of milliseconds" (index . 0) (toString $value)) -}}
+{{- $unit := regexFind "[a-z]*$" (toString $value) -}}
+{{- $amount := trimSuffix $unit (toString $value) | trim -}}
+{{- if not (and (hasKey $units $unit) (regexMatch "^[0-9]+([.][0-9]+)?$" $amount)) -}}
+{{- fail (printf "config.%s is %q: expected a duration such as 500ms, 25s or 10m" (index . 0) (toString $value)) -}}
 {{- end -}}
-{{- $unit := regexFind "[a-z]+$" $value -}}
-{{ mul (trimSuffix $unit $value | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000) $unit) }}
+{{ mulf (float64 $amount) (get $units $unit) | ceil | int64 }}
 {{- end -}}
 {{- end -}}
 
 {{/* Seconds that a pod needs to end: preStop, the drain, and the 5 s that the broker gives itself to close what is left. */}}
 {{- define "carillon.needed" -}}
 {{- $deadline := default "25s" (dig "drain" "deadlineMs" "" .Values.config) -}}
-{{- $ms := include "carillon.milliseconds" (list "drain.deadlineMs" $deadline) | int64 -}}
+{{- $ms := include "carillon.milliseconds" (list "drain.deadlineMs" $deadline 1) | int64 -}}
 {{ add .Values.drain.preStopSeconds (div (add $ms 999) 1000) 5 }}
 {{- end -}}
 
@@ -55,7 +57,7 @@
 
 {{/* How long a proxy keeps a silent connection, in seconds. */}}
 {{- define "carillon.idleTimeout" -}}
-{{- $idle := default 30 (dig "heartbeat" "idleSeconds" 30 .Values.config) | int64 -}}
+{{- $idle := div (include "carillon.milliseconds" (list "heartbeat.idleSeconds" (dig "heartbeat" "idleSeconds" 30 .Values.config) 1000) | int64) 1000 -}}
 {{- $given := .Values.ingress.idleTimeoutSeconds | int64 -}}
 {{- if eq $given 0 -}}
 {{ div (mul $idle 5) 2 }}
