@@ -79,12 +79,12 @@ function hasSurrogate(bytes: Uint8Array): boolean {
   return at >= 0;
 }
 
-/** JSON.stringify writes lone surrogates, and nothing else, as `\ud800` to `\udfff`; any other escape is kept. */
-function wellFormed(frame: unknown): unknown {
-  const text = JSON.stringify(frame).replace(/\\(ud[89a-f][0-9a-f]{2}|.)/g, (whole, what: string) =>
-    what.length > 1 ? '\ufffd' : whole,
-  );
-  return JSON.parse(text);
+/** Not by way of JSON text: a payload of 1e400 is Infinity by now, which JSON would write as null. */
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.replace(/\p{Surrogate}/gu, '\ufffd');
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [wellFormed(key), wellFormed(each)]));
 }
 
 /** The bytes of one message that carries these frames, at least one. */

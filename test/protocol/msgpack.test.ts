@@ -380,3 +380,10 @@ test('the bytes may be reused as soon as it returns, and may be a part of a larg
   around.fill(0xc1);
   assert.deepEqual(decoded.payload, ['x'.repeat(200), 2 ** 40]);
 });
+
+test('a number with the bytes of a surrogate changes nothing beside it: 1e400 stays Infinity', () => {
+  const odd = new DataView(Uint8Array.from([0x42, 0x79, 0xed, 0xa0, 0, 0, 0, 0]).buffer).getFloat64(0);
+  const frame = { ts: odd, payload: JSON.parse('1e400') as number };
+  assert.ok(Buffer.from(encodeMsgpack(frame)).includes(Buffer.from([0xed, 0xa0])), 'the bytes are there');
+  assert.deepEqual(readMsgpack(encodeMsgpack(frame)), frame);
+});
