@@ -183,7 +183,7 @@ export class Hub {
         this.#domain.catchUps.drained(session.rooms.values());
         this.#domain.slow.drained(session);
       },
-      closed: (code) => this.#closed(session, code),
+      closed: (code, reason) => this.#closed(session, code, reason),
     };
   }
 
@@ -289,7 +289,7 @@ export class Hub {
     }
   }
 
-  #closed(session: Session, code: number): void {
+  #closed(session: Session, code: number, reason: string | undefined): void {
     this.#domain.lifecycle.closed(session, session.endedWith?.code ?? code);
     session.closed(code);
     session.tenant.departed(session.identity.user, session);
@@ -301,10 +301,10 @@ export class Hub {
     const { id, generation, newest } = session;
     const { endedWith } = session;
     const at = this.#domain.clock.now();
-    const ending = { code: endedWith?.code ?? code, reason: endedWith?.reason ?? '', at };
+    const ending = { code: endedWith?.code ?? code, reason: endedWith?.reason ?? reason ?? '', at };
     this.#domain.witness.departed(departed(session, ending));
     this.#resumptions.ended({ session: id, generation }, newest, ending);
-    if (endedWith !== undefined && newest === generation)
+    if ((endedWith !== undefined || reason !== undefined) && newest === generation)
       this.#endings.ended({ session: id, generation }, ending);
     this.#domain.tally.connections = this.#sessions.size;
     this.#domain.tally.close(closedBy(code));

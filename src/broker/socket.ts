@@ -21,8 +21,8 @@ export interface Peer {
   receive(bytes: Uint8Array, isBinary: boolean): void;
   /** Buffered bytes have gone down. */
   drained(): void;
-  /** The socket is gone; the last call. */
-  closed(code: number): void;
+  /** The socket is gone; the last call. `reason`: this side has ended it, and what for. */
+  closed(code: number, reason?: string): void;
 }
 
 /** Native fan-out: bytes to every subscriber of a topic, without JavaScript per subscriber. */

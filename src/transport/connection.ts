@@ -29,6 +29,8 @@ export class UwsConnection implements Connection {
   readonly #compression: Compression | undefined;
   /** uWS has dropped bytes for this socket: how many events, nobody knows. */
   #lost = false;
+  /** What this side has ended it for. */
+  #ending: string | undefined;
 
   /** @param compression where the client has offered permessage-deflate and this node takes it */
   constructor(encoding: Encoding, address: string, compression?: Compression) {
@@ -93,7 +95,13 @@ export class UwsConnection implements Connection {
   }
 
   end(code: number, reason: string): void {
-    this.#socket?.end(code, cut(reason));
+    if (this.#socket === undefined) return;
+    this.#ending = cut(reason);
+    this.#socket.end(code, this.#ending);
+  }
+
+  get ending(): string | undefined {
+    return this.#ending;
   }
 
   /** true the first time: the caller has to end the connection, but not before this turn's native work is done. */

@@ -233,7 +233,8 @@ export class Transport implements Fanout {
     this.#open.delete(connection);
     this.#listener.webSocketClosed();
     this.#networks.closed(connection.address);
-    connection.peer?.closed(code);
+    const timedOut = code === HEARTBEAT_TIMEOUT.code;
+    connection.peer?.closed(code, timedOut ? HEARTBEAT_TIMEOUT.meaning : connection.ending);
   }
 
   #besideCork(task: () => void): boolean {
@@ -278,9 +279,10 @@ function guarded(log: Log, run: () => void): void {
   }
 }
 
+const HEARTBEAT_TIMEOUT = CLOSE_CODES.heartbeat_timeout;
 /** 1006 of its own accord, with these words, when nothing was received for idleTimeout (docs/transport.md). */
 const IDLE = Buffer.from('WebSocket timed out from inactivity');
 
 function causeOf(code: number, reason: ArrayBuffer): number {
-  return code === 1006 && IDLE.equals(new Uint8Array(reason)) ? CLOSE_CODES.heartbeat_timeout.code : code;
+  return code === 1006 && IDLE.equals(new Uint8Array(reason)) ? HEARTBEAT_TIMEOUT.code : code;
 }

@@ -120,11 +120,12 @@ export class SimSocket implements SimPort {
     this.topics.delete(topic);
   }
 
-  end(code: number): void {
+  /** `reason` as the transport has it: of what this side ends. */
+  end(code: number, reason?: string): void {
     if (this.closedWith !== undefined) return;
     this.closedWith = code;
     this.topics.clear();
-    this.peer?.closed(code);
+    this.peer?.closed(code, reason);
   }
 
   /** The reader takes everything. */

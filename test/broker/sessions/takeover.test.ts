@@ -69,6 +69,19 @@ describe('sessions of several nodes', () => {
     });
   });
 
+  test('C4.1 what the transport ended a connection for is told as well', async () => {
+    await withNodes(2, {}, async ([a, b]) => {
+      assert.ok(a && b);
+      const old = a.sim.connect('ann');
+      const { ticket } = info(old);
+      old.end(4101, 'more than limits.inboundQueueBytes is waiting');
+      await until(() => a.sim.hub.size === 0);
+      await heard([a, b]);
+      const { last } = info(b.sim.connect('ann', {}, ticket));
+      assert.deepEqual([last?.code, last?.reason], [4101, 'more than limits.inboundQueueBytes is waiting']);
+    });
+  });
+
   test('C1.9.1 one ticket on two nodes at once: both agree which connection stays', async () => {
     await withNodes(3, {}, async ([a, b, c]) => {
       assert.ok(a && b && c);
