@@ -62,7 +62,10 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
     cursor_write_failures: counter('Writes of cursors tried again later, because NATS did not take them.'),
     cursor_reads: counter('Cursors looked up for users who came without a position.'),
     cursor_read_requests: counter('Requests that these look-ups took.'),
-    epoch_changes: counter('Times that a stream was made anew and positions became void.'),
+    epoch_changes: counter(
+      'Times that positions became void: a stream was made anew, or has lost its end and gives places away again.',
+    ),
+    rollbacks: counter('Streams that this node was the first to prove to have lost their end.'),
   }),
 );
 

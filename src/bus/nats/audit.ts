@@ -4,15 +4,20 @@
  * with the store.
  */
 import type { Env } from './env.ts';
+import type { Epochs } from './epochs.ts';
 import type { Feed } from './feed.ts';
+import { tsIn } from './headers.ts';
+import type { Anchor } from './identity.ts';
+import { anchorOf } from './rollback.ts';
 import type { Shard } from './shard.ts';
-import { type Store, TAILS_MAX } from './store.ts';
+import { type EachTail, type Store, TAILS_MAX } from './store.ts';
 
 export interface AuditParts extends Env {
   readonly store: Store;
   readonly logs: (shard: number) => string;
   /** The feed misses what its room is known to have. */
   readonly missing: (shard: Shard, feed: Feed) => void;
+  readonly epochs: Epochs;
 }
 
 /** Interest takes time to spread through a cluster, and replicas to catch up: one look is not enough. */
@@ -112,14 +117,39 @@ export class Audits {
   /** false: NATS did not answer. */
   async #compare(shard: Shard, feeds: readonly Feed[]): Promise<boolean> {
     const { store, logs, sleep } = this.#parts;
-    const looks = feeds.map((feed) => ({ feed, rule: feed.rule }));
+    const looks = feeds.map((feed) => ({ feed, rule: feed.rule, newest: feed.ring?.tail?.newest?.seq }));
     const names = feeds.map(({ log }) => log);
-    const tails = await shard.reads.run(() => store.tailsNow(shard.number, logs(shard.number), names, sleep));
+    const others = new Set<string>();
+    const each: EachTail = (log, seq, text) => {
+      if (isAnother(shard.feeds.get(log), seq, text)) others.add(log);
+    };
+    const tails = await shard.reads.run(() =>
+      store.tailsNow(shard.number, logs(shard.number), names, sleep, each),
+    );
     if (tails === undefined) return false;
+    this.#doubt(shard, looks, tails.seqs, others);
     shard.saw(tails.head);
     this.#expect(shard, looks, tails.seqs);
     for (const look of looks) sure(look, tails.seqs, tails.head);
     return true;
+  }
+
+  /** Rooms whose newest event the stream does not have any more, or has another one in its place. */
+  #doubt(
+    shard: Shard,
+    looks: readonly Look[],
+    tails: ReadonlyMap<string, number>,
+    others: ReadonlySet<string>,
+  ): void {
+    const now = this.#parts.now();
+    let latest: Anchor | undefined;
+    for (const look of looks) {
+      const anchor = unlike(look, tailOf(look.feed, tails), others, now);
+      if (anchor !== undefined && anchor.seq > (latest?.seq ?? 0)) latest = anchor;
+    }
+    if (latest === undefined) return;
+    shard.held ??= latest;
+    this.#parts.epochs.suspect(shard);
   }
 
   #expect(shard: Shard, looks: readonly Look[], tails: ReadonlyMap<string, number>): void {
@@ -139,6 +169,29 @@ export class Audits {
 interface Look {
   readonly feed: Feed;
   readonly rule: Feed['rule'];
+  /** The place of the newest event that the feed has in memory. */
+  readonly newest: number | undefined;
+}
+
+/** Not the event that the room was handed from this place. */
+function isAnother(feed: Feed | undefined, seq: number, text: string): boolean {
+  const newest = feed?.ring?.tail?.newest;
+  return newest?.seq === seq && newest.ts !== tsIn(text);
+}
+
+/** The feed's newest event, if the stream should have it and does not. */
+function unlike(
+  { feed, rule, newest }: Look,
+  tail: number,
+  others: ReadonlySet<string>,
+  now: number,
+): Anchor | undefined {
+  if (newest === undefined || feed.rule !== rule) return undefined;
+  if (tail >= newest && !others.has(feed.log)) return undefined;
+  // Over its age in both, maybe.
+  if (tail === 0) feed.ring?.expire(now);
+  const anchor = anchorOf(feed);
+  return anchor !== undefined && anchor.seq <= newest ? anchor : undefined;
 }
 
 function tailOf(feed: Feed, tails: ReadonlyMap<string, number>): number {

@@ -25,6 +25,7 @@ import type { FeedHost } from './feed.ts';
 import { Feeds } from './feeds.ts';
 import { Fills } from './fills.ts';
 import type { Meta } from './headers.ts';
+import { Marks } from './marks.ts';
 import type { DurableParts } from './parts.ts';
 import { Places } from './place.ts';
 import { type GateEvents, Publisher, type Send } from './publisher.ts';
@@ -87,17 +88,23 @@ export class Durable {
     this.#requests = new Requests(connection, subjects.inbox(node), env, parts.outlet);
     this.#reads = new Requests(replay, subjects.inbox(`${node}-replay`), env);
     const bothConnected = () => connected() && this.#replayConnected;
-    const store = new Store(this.#requests, this.#reads, subjects, bothConnected);
+    const store = new Store({
+      leaders: this.#requests,
+      replicas: this.#reads,
+      subjects,
+      leadersThere: connected,
+      replicasThere: () => this.#replayConnected,
+    });
     this.#store = store;
     this.cursors = parts.retention.cursors ? this.#cursors(streams, bothConnected) : undefined;
     const kept = { store, logs, perRoom: perRoom(parts.retention) };
     const missing: Fills['want'] = (shard, feed) => this.#fills.want(shard, feed);
     this.#fills = new Fills({ ...env, ...kept, ...options });
-    const audits = new Audits({ ...env, store, logs, missing });
-    const epochs = new Epochs({ ...env, store, streams, changed: (shard) => this.#feeds.reopen(shard) });
+    const epochs = this.#epochsOf(streams, store);
+    const audits = new Audits({ ...env, store, logs, missing, epochs });
     const publisher = new Publisher(options.shards, options, this.#send(), this.#gates(), env);
     const places = new Places(store, logs, env);
-    const common = { ...env, connection, options, places, audits, epochs, publisher, node };
+    const common = { ...env, connection, subjects, options, places, audits, epochs, publisher, node };
     this.#publishing = new Publishing(common);
     this.#feeds = new Feeds({ ...common, host: this.#host(), ledger: this.#ledger, connected });
     this.#reading = new Reading({ ...env, ...kept, missing }, places);
@@ -167,6 +174,7 @@ export class Durable {
 
   /** The connection for publishes broke: what was on its way is tried again when it is back. */
   lost(): void {
+    for (const shard of this.#shards) shard.hold();
     this.#requests.lost();
   }
 
@@ -219,6 +227,7 @@ export class Durable {
       audits: this.#audits.runs,
       audit_found: this.#audits.found,
       epoch_changes: this.#epochs.changes,
+      rollbacks: this.#epochs.rollbacks,
       replay_connected: this.#replayConnected ? 1 : 0,
     };
   }
@@ -263,6 +272,18 @@ export class Durable {
     };
   }
 
+  #epochsOf(streams: Streams, store: Store): Epochs {
+    const { env, node, options, subjects, connected, retention } = this.#parts;
+    const marks = new Marks({
+      requests: this.#requests,
+      subjects,
+      timeoutMs: options.ackTimeoutMs,
+      connected,
+    });
+    const changed = (shard: Shard) => this.#feeds.reopen(shard);
+    return new Epochs({ ...env, store, marks, streams, node, markMs: retention.ageMs, changed });
+  }
+
   #cursors(streams: Streams, connected: () => boolean): CursorStore {
     const { options, subjects, env } = this.#parts;
     let triedAt = Number.NEGATIVE_INFINITY;
@@ -301,7 +322,6 @@ export class Durable {
     return {
       now: () => this.#parts.env.now(),
       missing: (feed) => this.#fills.want(shardOf(feed.shard), feed),
-      suspicious: (feed) => this.#epochs.suspect(shardOf(feed.shard)),
       skipOf: (meta) => this.#publishing.skipOf(meta),
     };
   }

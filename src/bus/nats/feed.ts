@@ -11,8 +11,6 @@ export interface FeedHost {
   now(): number;
   /** Something is missing and has to come from the store. */
   missing(feed: Feed): void;
-  /** An event came that should have come before, and is not known: is this still the same stream? */
-  suspicious(feed: Feed): void;
   /** The `skip` that a publish of this node left; it is handed out once. */
   skipOf(meta: Meta): Skip | undefined;
 }
@@ -112,8 +110,6 @@ export class Feed {
       rule.hold(prev, arrival);
       if (rule.held > HELD_MAX) rule.forget();
       this.#host.missing(this);
-    } else if (!this.#has(arrival.seq)) {
-      this.#host.suspicious(this);
     }
   }
 
@@ -188,13 +184,5 @@ export class Feed {
     if (done.length === 0) return;
     this.#waiters = this.#waiters.filter(({ seq }) => !this.saw(seq));
     for (const { then } of done) then(true);
-  }
-
-  /** Whether an event that comes once more is one of those handed out lately. */
-  #has(seq: number): boolean {
-    const tail = this.#ring?.tail;
-    if (tail === undefined) return false;
-    const place = tail.after(seq - 1);
-    return place < tail.length && tail.at(place).seq === seq;
   }
 }

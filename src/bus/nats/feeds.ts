@@ -6,6 +6,7 @@ import type { Ledger } from '../tail.ts';
 import { arrivalOf } from './arrival.ts';
 import type { Audits } from './audit.ts';
 import type { Env } from './env.ts';
+import type { Epochs } from './epochs.ts';
 import { passingEvent } from './events.ts';
 import { Feed, type FeedHost } from './feed.ts';
 import { guarded } from './guard.ts';
@@ -22,6 +23,7 @@ export interface FeedParts extends Env {
   readonly options: NatsOptions;
   readonly places: Places;
   readonly audits: Audits;
+  readonly epochs: Epochs;
   readonly host: FeedHost;
   readonly ledger: Ledger;
   readonly connected: () => boolean;
@@ -134,7 +136,9 @@ export class Feeds {
             feed.passed(passingEvent(feed.ref, meta, payloadText(msg), host.skipOf(meta)));
           return;
         }
-        shard.saw(seq);
+        // A stream republishes in order: is this still the same one?
+        if (seq <= shard.high) this.#parts.epochs.suspect(shard);
+        else shard.met(seq, text);
         const arrival = arrivalOf(msg, text, seq);
         if (arrival !== undefined) feed.arrived(numberIn(text, LAST_SEQUENCE) ?? 0, arrival);
       }),

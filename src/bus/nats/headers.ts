@@ -79,6 +79,12 @@ function traceparentIn(text: string): string | undefined {
   return isTraceparent(value) ? value : undefined;
 }
 
+/** When the node took it that published it: the `ts` of its `Meta`, without the rest. NaN: not one of ours. */
+export function tsIn(text: string): number {
+  const at = text.lastIndexOf(META);
+  return at < 0 ? Number.NaN : Number.parseInt(text.slice(at + META.length + 2), 10);
+}
+
 /** Ready-made header bytes in the shape that the client's `publish` takes; it calls nothing but `encode`. */
 export function madeHeaders(bytes: Uint8Array): MsgHdrs {
   return { encode: () => bytes } as unknown as MsgHdrs;

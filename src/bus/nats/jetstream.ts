@@ -21,6 +21,8 @@ export interface ApiAnswer {
     readonly seq: number;
     readonly hdrs?: string;
     readonly data?: string;
+    /** RFC 3339, to the nanosecond. */
+    readonly time: string;
   };
   readonly created?: string;
   readonly state?: { readonly first_seq: number; readonly last_seq: number };

@@ -38,21 +38,27 @@ export class Publishing {
   publish(publication: Publication, subjects: RoomSubjects, shard: Shard, settle: Settle): void {
     const { publisher, options, ticks, epochs } = this.#parts;
     const number = ++this.#count;
-    const seen = shard.seen;
+    const { seen, epoch } = shard;
+    const headers = encodeMeta(this.meta(publication, number), this.#id(publication, number));
     const until = ticks() + options.publishTimeoutMs;
     publisher.publish({
       shard: shard.number,
       subject: subjects.log,
       payload: publication.payload,
-      headers: encodeMeta(this.meta(publication, number), this.#id(publication, number)),
+      headers,
       until,
       done: (outcome) => {
         if (!outcome.ok) this.#settle(outcome, number, settle);
-        else if (outcome.duplicate || outcome.seq > seen)
+        else if (outcome.duplicate || outcome.seq > seen) {
+          if (!outcome.duplicate) shard.met(outcome.seq, headers);
           this.#stored(outcome, subjects, shard, until, number, settle);
-        // Places only grow, unless the stream was made anew: the room's members are told of that first.
+        }
+        // Places only grow, unless they are given away again: the room's members are told of that first.
         else
-          void epochs.check(shard).then(() => this.#stored(outcome, subjects, shard, until, number, settle));
+          void epochs.prove(shard, epoch).then((told) => {
+            if (told) this.#stored(outcome, subjects, shard, until, number, settle);
+            else this.#settle(VOID, number, settle);
+          });
       },
     });
   }
@@ -93,7 +99,6 @@ export class Publishing {
     settle: Settle,
   ): void {
     if (duplicate) this.duplicates++;
-    else shard.saw(seq);
     const accepted = { ok: true, epoch: shard.epoch, seq, duplicate } as const;
     const feed = shard.feeds.get(subjects.log);
     if (feed === undefined || feed.saw(seq)) {
@@ -130,6 +135,14 @@ const UNSEEN: Fault = {
   ok: false,
   code: 'unavailable',
   reason: 'the publish was stored, but its event has not come back',
+  retryAfterMs: 1000,
+};
+
+const VOID: Fault = {
+  ok: false,
+  code: 'unavailable',
+  reason:
+    'the publish was stored at a place that another event has had, and NATS does not take the mark of a new epoch',
   retryAfterMs: 1000,
 };
 

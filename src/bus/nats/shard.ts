@@ -1,4 +1,6 @@
 import type { Feed } from './feed.ts';
+import type { Anchor, Witness } from './identity.ts';
+import { NO_MARK } from './marks.ts';
 import { Slots } from './slots.ts';
 
 /** One stream and the rooms of it that this node listens to. */
@@ -11,8 +13,16 @@ export class Shard {
   readonly reads: Slots;
   /** Of the stream as it is now; empty until it is known. */
   epoch = '';
+  /** What the epoch is made of: when the stream was made, and the mark that was set in it since. */
+  created = '';
+  mark = NO_MARK;
   /** The latest place of the stream that this node has heard of. */
   seen = 0;
+  /** The latest message that it would know again. */
+  high = 0;
+  #witness: Witness = '';
+  /** The same before the connection broke: what has come since may stand on a stream that has lost its end. */
+  held: Anchor | undefined = undefined;
 
   constructor(number: number, stream: string, reads: number) {
     this.number = number;
@@ -22,5 +32,30 @@ export class Shard {
 
   saw(seq: number): void {
     if (seq > this.seen) this.seen = seq;
+  }
+
+  /** As `saw`, of a message of the present epoch. */
+  met(seq: number, witness: Witness): void {
+    if (seq <= this.high) return;
+    this.high = seq;
+    this.#witness = witness;
+    this.saw(seq);
+  }
+
+  get anchor(): Anchor | undefined {
+    return this.high === 0 ? undefined : { seq: this.high, witness: this.#witness };
+  }
+
+  hold(): void {
+    this.held ??= this.anchor;
+  }
+
+  /** Another stream, or one whose places count anew. */
+  begin(epoch: string, lastSeq: number): void {
+    this.epoch = epoch;
+    this.seen = lastSeq;
+    this.high = 0;
+    this.#witness = '';
+    this.held = undefined;
   }
 }

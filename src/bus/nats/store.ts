@@ -3,6 +3,7 @@ import type { NoAnswer, Requests } from './acks.ts';
 import type { Arrival } from './arrival.ts';
 import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
+import type { Kept } from './identity.ts';
 import { askLeader, NO_MESSAGE, NO_STREAM } from './jetstream.ts';
 import type { Subjects } from './subject.ts';
 
@@ -33,23 +34,36 @@ export interface Tails {
   readonly upTo: number | undefined;
 }
 
+export interface StoreParts {
+  readonly leaders: Requests;
+  readonly replicas: Requests;
+  readonly subjects: Subjects;
+  /** Whether each of them is connected: what is asked while it is not, is answered at once, as lost. */
+  readonly leadersThere: () => boolean;
+  readonly replicasThere: () => boolean;
+}
+
+/** Told of each of them, with its headers; of some more than once. */
+export type EachTail = (log: string, seq: number, text: string) => void;
+
 export class Store {
   readonly #leaders: Requests;
   readonly #replicas: Requests;
   readonly #subjects: Subjects;
-  readonly #connected: () => boolean;
+  readonly #leadersThere: () => boolean;
+  readonly #replicasThere: () => boolean;
   readonly #runningState = new Map<number, Promise<unknown>>();
   readonly #nextState = new Map<number, Promise<StreamState | 'missing' | NoAnswer>>();
 
   /** Pages asked for so far. */
   pages = 0;
 
-  /** What is asked while not connected is answered at once, as lost. */
-  constructor(leaders: Requests, replicas: Requests, subjects: Subjects, connected: () => boolean) {
-    this.#connected = connected;
+  constructor({ leaders, replicas, subjects, leadersThere, replicasThere }: StoreParts) {
     this.#leaders = leaders;
     this.#replicas = replicas;
     this.#subjects = subjects;
+    this.#leadersThere = leadersThere;
+    this.#replicasThere = replicasThere;
   }
 
   /** The newest message under a subject or pattern, by the leader. */
@@ -70,6 +84,16 @@ export class Store {
     const { hdrs, data } = answer.message;
     const meta = decodeMeta(Buffer.from(hdrs ?? '', 'base64').toString('latin1'));
     return meta && { seq: answer.message.seq, meta, payload: Buffer.from(data ?? '', 'base64').toString() };
+  }
+
+  /** What stands at this place, by the leader; undefined: nothing any more, or not yet. */
+  async kept(shard: number, seq: number): Promise<Kept | undefined | NoAnswer> {
+    const answer = await this.#leader('STREAM.MSG.GET', shard, { seq });
+    if (typeof answer === 'string') return answer;
+    if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? undefined : 'nobody';
+    if (answer.message === undefined) return 'nobody';
+    const { subject, time, hdrs = '' } = answer.message;
+    return { subject, time, text: Buffer.from(hdrs, 'base64').toString('latin1') };
   }
 
   /**
@@ -120,12 +144,15 @@ export class Store {
   }
 
   /** At most `TAILS_MAX` rooms. The messages come with it, so it may take several answers. */
-  async tails(shard: number, logs: readonly string[]): Promise<Tails | NoAnswer> {
+  async tails(shard: number, logs: readonly string[], each?: EachTail): Promise<Tails | NoAnswer> {
     const seqs = new Map<string, number>();
     for (let left = logs; ; left = left.filter((log) => !seqs.has(log))) {
       const request = { multi_last: left, max_bytes: TAILS_BYTES };
       const end = await this.#replica(shard, request, (_msg, text) => {
-        seqs.set(lastValue(text, SUBJECT) ?? '', numberIn(text, SEQUENCE) ?? 0);
+        const log = lastValue(text, SUBJECT) ?? '';
+        const seq = numberIn(text, SEQUENCE) ?? 0;
+        seqs.set(log, seq);
+        each?.(log, seq, text);
       });
       if (typeof end === 'string') return end;
       if (end.status !== 204 && end.status !== 404) return 'nobody';
@@ -142,6 +169,7 @@ export class Store {
     filter: string,
     logs: readonly string[],
     sleep: (ms: number) => Promise<void>,
+    each?: EachTail,
   ): Promise<{ readonly head: number; readonly seqs: ReadonlyMap<string, number> } | undefined> {
     const head = await this.last(shard, filter);
     if (typeof head === 'string') return undefined;
@@ -150,7 +178,7 @@ export class Store {
     const names = [...new Set([...logs, head.subject ?? filter])];
     for (let attempt = 0; attempt < STALE_RETRIES; attempt++) {
       if (attempt > 0) await sleep(STALE_WAIT_MS);
-      const tails = await this.tails(shard, names);
+      const tails = await this.tails(shard, names, each);
       if (typeof tails === 'string') return undefined;
       // Only a replica that knows the head has said anything about all events before it.
       if (tails.upTo !== undefined && tails.upTo >= head.seq) return { head: head.seq, seqs: tails.seqs };
@@ -159,12 +187,12 @@ export class Store {
   }
 
   #replica(shard: number, request: object, each: Each): Promise<ReadEnd | NoAnswer> {
-    if (!this.#connected()) return Promise.resolve('lost');
+    if (!this.#replicasThere()) return Promise.resolve('lost');
     return readDirect(this.#replicas, this.#subjects.stream(shard), request, each);
   }
 
   #leader(call: 'STREAM.INFO' | 'STREAM.MSG.GET', shard: number, request: object) {
-    if (!this.#connected()) return Promise.resolve<NoAnswer>('lost');
+    if (!this.#leadersThere()) return Promise.resolve<NoAnswer>('lost');
     return askLeader(this.#leaders, call, this.#subjects.stream(shard), request);
   }
 }

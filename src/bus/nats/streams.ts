@@ -1,5 +1,4 @@
 /** The streams that keep the history: what they must be, whether they are, and making them so. */
-import { createHash } from 'node:crypto';
 import {
   JetStreamApiCodes,
   JetStreamApiError,
@@ -172,11 +171,6 @@ function plain(value: unknown): string {
   return JSON.stringify(
     Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))),
   );
-}
-
-/** Another one when the stream was made anew, and every position in it is void. */
-export function epochOf(name: string, created: string): string {
-  return createHash('sha256').update(`${name}\0${created}`).digest('base64url').slice(0, 12);
 }
 
 /** The version of a server that cannot keep history for us, or the reason; undefined: it can. */

@@ -124,6 +124,25 @@ export class Subjects {
     return `${this.prefix}.live.${shard}.>`;
   }
 
+  /** Below a shard, but of no room: those have a tenant and a name. */
+  mark(shard: number): string {
+    return `${this.prefix}.log.${shard}.mark`;
+  }
+
+  probe(shard: number): string {
+    return `${this.prefix}.log.${shard}.probe`;
+  }
+
+  /** Marks of all shards, as their streams republish them. */
+  get marks(): string {
+    return `${this.prefix}.live.*.mark`;
+  }
+
+  /** The shard of a subject that `marks` has matched. */
+  markedShard(subject: string): number {
+    return Number.parseInt(subject.slice(this.prefix.length + '.live.'.length), 10);
+  }
+
   /** Where answers to a node go. Two tokens, so that one permission fits all nodes of the installation. */
   inbox(node: string): string {
     return `_INBOX_${this.prefix}.${encodeToken(node)}`;

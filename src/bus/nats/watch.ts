@@ -7,6 +7,7 @@ import { guarded } from './guard.ts';
 import type { NatsOptions } from './options.ts';
 import type { Publisher } from './publisher.ts';
 import type { Shard } from './shard.ts';
+import type { Subjects } from './subject.ts';
 import type { Cancel } from './timers.ts';
 
 export interface WatchParts extends Env {
@@ -16,6 +17,7 @@ export interface WatchParts extends Env {
   readonly audits: Audits;
   readonly epochs: Epochs;
   readonly publisher: Publisher;
+  readonly subjects: Subjects;
 }
 
 const LAG_CHECK_MS = 500;
@@ -35,6 +37,7 @@ export class Watch {
     this.#subscriptions = [
       this.#hear(ELECTED, (shard) => this.#elected(shard)),
       this.#hear(CREATED, (shard) => void parts.epochs.check(shard)),
+      this.#hearMarks(),
     ];
     this.#stops = [
       timers.every(LAG_CHECK_MS, this.#lagCheck()),
@@ -66,6 +69,17 @@ export class Watch {
         const stream = error === null ? msg.subject.slice(advisory.length) : undefined;
         const shard = shards.find((candidate) => candidate.stream === stream);
         if (shard !== undefined) tell(shard);
+      }),
+    });
+  }
+
+  /** Another node has set the mark of a new epoch, or the same one again. */
+  #hearMarks(): Subscription {
+    const { connection, log, shards, epochs, subjects } = this.#parts;
+    return connection.subscribe(subjects.marks, {
+      callback: guarded(log, 'a message from NATS', (error, msg) => {
+        const shard = error === null ? shards[subjects.markedShard(msg.subject)] : undefined;
+        if (shard !== undefined) void epochs.check(shard);
       }),
     });
   }

@@ -100,7 +100,11 @@ function scenario(title: string, act: (stage: Stage) => Promise<void>): void {
     const { excused, stored } = await stage.verdict();
     stage.report(context, excused, stored);
     assert.equal(excused, 0, 'nothing is lost to a node');
-    for (const bus of stage.buses) assert.equal(bus.health().state, 'up');
+    for (const bus of stage.buses) {
+      const { state, figures } = bus.health();
+      assert.equal(state, 'up');
+      assert.equal(figures['epoch_changes'], 0, 'no false alarm');
+    }
   });
 }
 
