@@ -1,13 +1,14 @@
 /** The shipped configurations of the proxies, in front of a real broker: what is common to their tests. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import WebSocket from 'ws';
 import { type RunningBroker, withBroker } from '../support/broker.ts';
 import { type ProxyName, type RunningProxy, startProxy } from '../support/proxies.ts';
-import { handshakeText } from '../support/raw-socket.ts';
+import { frame, handshakeText } from '../support/raw-socket.ts';
 
 const CONNECTIONS = 1000;
 export const AT_ONCE = 50;
@@ -18,6 +19,10 @@ const QUICK: Readonly<Record<ProxyName, Readonly<Record<string, string>>>> = {
   nginx: { 'timeout 75s': `timeout ${SILENCE}s`, 'client_header_timeout 10s': 'client_header_timeout 2s' },
   haproxy: { 'tunnel 75s': `tunnel ${SILENCE}s`, 'http-request 10s': 'http-request 2s' },
   caddy: { 'read_header 10s': 'read_header 2s' },
+  envoy: {
+    'stream_idle_timeout: 75s': `stream_idle_timeout: ${SILENCE}s`,
+    'headers_timeout: 10s': 'headers_timeout: 2s',
+  },
 };
 
 export const config = {
@@ -140,6 +145,71 @@ export function testReload(name: ProxyName): void {
       await hearAll(clients, clients[0] as Client);
       assert.equal(clients.filter(({ closed }) => closed !== undefined).length, 0);
       for (const { socket } of clients) socket.terminate();
+    });
+  });
+}
+
+/** Of those that see by themselves that the certificate is another one. */
+export function testRenewal(name: ProxyName): void {
+  test(`${name}: a renewed certificate is taken, and connections stay`, async (t) => {
+    await behind(t, name, async (proxy, _broker, token) => {
+      const before = await joined(proxy, token);
+      proxy.renew('renewed.test');
+      const deadline = performance.now() + 20_000;
+      while ((await subject(proxy)) !== 'renewed.test') {
+        assert.ok(performance.now() < deadline, 'new clients get the old certificate');
+        await sleep(50);
+      }
+      const after = await joined(proxy, token);
+      await hearAll([before, after], after);
+      assert.equal(before.closed, undefined);
+      for (const { socket } of [before, after]) socket.terminate();
+    });
+  });
+}
+
+async function subject(proxy: RunningProxy): Promise<string> {
+  const socket = connect({ host: '127.0.0.1', port: proxy.port, ca: proxy.ca });
+  await once(socket, 'secureConnect');
+  const { CN } = socket.getPeerCertificate().subject;
+  socket.destroy();
+  return String(CN);
+}
+
+/** Of those that speak RFC 8441 to browsers. */
+export function testHttp2(name: ProxyName): void {
+  test(`${name}: a WebSocket over HTTP/2 (RFC 8441)`, async (t) => {
+    await behind(t, name, async (proxy, _broker, token) => {
+      const session = connectHttp2(`https://127.0.0.1:${proxy.port}`, { ca: proxy.ca });
+      const [settings] = await once(session, 'remoteSettings');
+      assert.equal(settings.enableConnectProtocol, true);
+      const stream = session.request(
+        {
+          ':method': 'CONNECT',
+          ':protocol': 'websocket',
+          ':scheme': 'https',
+          ':path': '/connect',
+          ':authority': `127.0.0.1:${proxy.port}`,
+          'sec-websocket-version': '13',
+          'sec-websocket-protocol': 'chat.v1',
+          authorization: `Bearer ${token}`,
+        },
+        { endStream: false },
+      );
+      let text = '';
+      stream.on('data', (data) => (text += data.toString('latin1')));
+      const [headers] = await once(stream, 'response');
+      assert.equal(headers[':status'], 200);
+      assert.equal(headers['sec-websocket-protocol'], 'chat.v1');
+      stream.write(frame({ payload: JSON.stringify({ type: 'join', room: 'live:all' }) }));
+      // Beside a client over HTTP/1.1, in the same room.
+      const other = await joined(proxy, token);
+      while (!text.includes('"type":"joined"')) await once(stream, 'data');
+      other.socket.send(JSON.stringify({ type: 'pub', room: 'live:all', payload: 'over one connection' }));
+      while (!text.includes('over one connection')) await once(stream, 'data');
+      stream.close();
+      session.destroy();
+      other.socket.terminate();
     });
   });
 }

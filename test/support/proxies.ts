@@ -1,7 +1,7 @@
 /** Real proxies with the configurations that the project ships, on ports of the test's own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once as event } from 'node:events';
-import { access, mkdir, mkdtemp, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -9,18 +9,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { certificateFolder } from './certificates.ts';
 import { freeAddress } from './port.ts';
-import { cacheRoots, downloadPackages, once, run } from './provide.ts';
+import { run } from './provide.ts';
+import { debianProgram, envoyProgram, type Provided } from './proxy-programs.ts';
 
-export type ProxyName = 'nginx' | 'haproxy' | 'caddy';
+export type ProxyName = 'nginx' | 'haproxy' | 'caddy' | 'envoy';
 
 interface Kind {
   readonly file: string;
-  /** Where the Debian package has it. */
-  readonly binary: string;
-  /** Debian packages, with the libraries that a small system lacks. */
-  readonly packages: readonly string[];
+  /** What `file` names as /etc/NAME/FILE. */
+  readonly second?: string;
+  readonly program: () => Promise<Provided>;
   readonly args: (config: string, folder: string) => readonly string[];
-  readonly reload: (proxy: ChildProcess, binary: string, config: string) => Promise<unknown>;
+  /** Without: its configuration is read at the start only. */
+  readonly reload?: (proxy: ChildProcess, binary: string, config: string) => Promise<unknown>;
 }
 
 const signal = (name: NodeJS.Signals) => async (proxy: ChildProcess) => proxy.kill(name);
@@ -28,25 +29,31 @@ const signal = (name: NodeJS.Signals) => async (proxy: ChildProcess) => proxy.ki
 const KINDS: Readonly<Record<ProxyName, Kind>> = {
   nginx: {
     file: 'nginx.conf',
-    binary: 'usr/sbin/nginx',
-    packages: ['nginx'],
+    program: () => debianProgram('nginx', 'usr/sbin/nginx', ['nginx']),
     args: (config, folder) => ['-p', folder, '-c', config, '-g', 'daemon off;', '-e', 'stderr'],
     reload: signal('SIGHUP'),
   },
   haproxy: {
     file: 'haproxy.cfg',
-    binary: 'usr/sbin/haproxy',
-    packages: ['haproxy', 'liblua5.3-0', 'libopentracing-c-wrapper0', 'libopentracing1'],
+    program: () => {
+      const packages = ['haproxy', 'liblua5.3-0', 'libopentracing-c-wrapper0', 'libopentracing1'];
+      return debianProgram('haproxy', 'usr/sbin/haproxy', packages);
+    },
     args: (config) => ['-W', '-f', config],
     reload: signal('SIGUSR2'),
   },
   caddy: {
     file: 'Caddyfile',
-    binary: 'usr/bin/caddy',
-    packages: ['caddy'],
+    program: () => debianProgram('caddy', 'usr/bin/caddy', ['caddy']),
     args: (config) => ['run', '--adapter', 'caddyfile', '--config', config],
     reload: (_proxy, binary, config) =>
       run(binary, ['reload', '--force', '--adapter', 'caddyfile', '--config', config]),
+  },
+  envoy: {
+    file: 'envoy.yaml',
+    second: 'envoy-tls.yaml',
+    program: envoyProgram,
+    args: (config) => ['-c', config, '--disable-hot-restart', '--concurrency', '2', '--log-level', 'warning'],
   },
 };
 
@@ -57,6 +64,8 @@ export interface RunningProxy {
   /** PEM: who has signed its certificate. */
   readonly ca: string;
   reload(): Promise<void>;
+  /** Puts another certificate in the place of the one that there is. */
+  renew(subject: string): void;
 }
 
 /** Starts the proxy in front of `broker` (host:port); `edits` are made to the text of the configuration. */
@@ -66,22 +75,21 @@ export async function startProxy(
   broker: string,
   edits: Readonly<Record<string, string>> = {},
 ): Promise<RunningProxy> {
-  const { file, args, reload } = KINDS[name];
+  const { file, second, program, args, reload } = KINDS[name];
   const { folder, ca, write } = certificateFolder(t);
   const pair = ca.issue('proxy.test');
   write('tls', pair);
   await writeFile(join(folder, 'tls.pem'), pair.cert + pair.key);
   const [address, admin] = [await freeAddress(), await freeAddress()];
   const port = Number(address.split(':')[1]);
-  const text = edited(await readFile(CONFIGS + file, 'utf8'), {
-    '127.0.0.1:8080': broker,
-    ...places(name, address, admin, folder),
-    '/etc/carillon/tls': folder,
+  const own = { '/etc/carillon/tls': folder };
+  const config = await shipped(file, folder, {
+    ...places(name, { broker, address, admin, folder }),
+    ...(second === undefined ? own : { [`/etc/${name}/${second}`]: join(folder, second) }),
     ...edits,
   });
-  const config = join(folder, file);
-  await writeFile(config, text);
-  const { binary, env } = await provided(name);
+  if (second !== undefined) await shipped(second, folder, own);
+  const { binary, env } = await program();
   const child = spawn(binary, args(config, folder), {
     env: { ...process.env, ...env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -90,15 +98,48 @@ export async function startProxy(
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
   t.after(() => ended(child));
   await listening(child, port, () => output);
-  return { port, ca: ca.cert, reload: async () => void (await reload(child, binary, config)) };
+  return {
+    port,
+    ca: ca.cert,
+    reload: async () => void (await reload?.(child, binary, config)),
+    renew: (subject) => void write('tls', ca.issue(subject)),
+  };
+}
+
+/** Writes a shipped file, edited, into the folder of the test. */
+async function shipped(
+  file: string,
+  folder: string,
+  edits: Readonly<Record<string, string>>,
+): Promise<string> {
+  const path = join(folder, file);
+  await writeFile(path, edited(await readFile(CONFIGS + file, 'utf8'), edits));
+  return path;
+}
+
+interface Places {
+  readonly broker: string;
+  readonly address: string;
+  readonly admin: string;
+  readonly folder: string;
 }
 
 /** Where the test lets it listen and write, and how many descriptors it may ask for. */
-function places(name: ProxyName, address: string, admin: string, folder: string): Record<string, string> {
-  if (name === 'caddy') return { 'https://:8443': `https://${address}`, '127.0.0.1:2019': admin };
-  if (name === 'haproxy') return { '0.0.0.0:8443': address, 'maxconn 30000': 'maxconn 4000' };
+function places(name: ProxyName, { broker, address, admin, folder }: Places): Record<string, string> {
+  const before = { '127.0.0.1:8080': broker };
+  if (name === 'caddy') return { ...before, 'https://:8443': `https://${address}`, '127.0.0.1:2019': admin };
+  if (name === 'haproxy') return { ...before, '0.0.0.0:8443': address, 'maxconn 30000': 'maxconn 4000' };
+  if (name === 'envoy') {
+    const [host, port] = address.split(':');
+    const [brokerHost, brokerPort] = broker.split(':');
+    return {
+      'address: 0.0.0.0, port_value: 8443': `address: ${host}, port_value: ${port}`,
+      'address: 127.0.0.1, port_value: 8080': `address: ${brokerHost}, port_value: ${brokerPort}`,
+    };
+  }
   const parts = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return {
+    ...before,
     '0.0.0.0:8443': address,
     'nofile 65536': 'nofile 8192',
     'connections 30000': 'connections 4000',
@@ -137,48 +178,4 @@ function answers(port: number): Promise<boolean> {
     const socket = connect(port, '127.0.0.1', () => resolve(socket.destroy() !== undefined));
     socket.once('error', () => resolve(false));
   });
-}
-
-interface Provided {
-  readonly binary: string;
-  readonly env: Readonly<Record<string, string>>;
-}
-
-/** Installed, or taken out of the Debian packages into the cache; throws with what to install. */
-async function provided(name: ProxyName): Promise<Provided> {
-  const { binary, packages } = KINDS[name];
-  const installed = `/${binary}`;
-  if (await exists(installed)) return { binary: installed, env: {} };
-  const folder = `proxies/${name}`;
-  const find = async () => {
-    const root = join(cacheRoots(folder)[0] as string, 'root');
-    return (await exists(join(root, binary))) ? root : undefined;
-  };
-  const build = async (root: string) => {
-    const into = await mkdtemp(join(root, '.making-'));
-    try {
-      await downloadPackages(packages, into);
-      const debs = (await readdir(into)).filter((each) => each.endsWith('.deb'));
-      for (const deb of debs) await run('dpkg-deb', ['-x', join(into, deb), join(into, 'root')]);
-      await rename(join(into, 'root'), join(root, 'root'));
-    } catch (cause) {
-      const what = `there is no ${installed}, and the Debian packages cannot be had: install ${name}`;
-      throw new Error(what, { cause });
-    }
-    return join(root, 'root');
-  };
-  await mkdir(cacheRoots(folder)[0] as string, { recursive: true });
-  const root = (await find()) ?? (await once(folder, '.lock', find, build));
-  const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch;
-  return {
-    binary: join(root, binary),
-    env: { LD_LIBRARY_PATH: join(root, `usr/lib/${machine}-linux-gnu`) },
-  };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
