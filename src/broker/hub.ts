@@ -22,6 +22,7 @@ import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
 import { Endings } from './sessions/endings.ts';
+import { SessionPeer, type Ways } from './sessions/peer.ts';
 import { closedBy } from './tally.ts';
 
 export interface HubParts extends DomainParts {
@@ -61,10 +62,10 @@ export class Hub {
   readonly #arrivals: Arrivals;
   readonly #endings: Endings;
   readonly #elsewhere: Elsewhere;
-  /** When tokens run out, and when tickets have to be renewed. */
   #drain: Drain | undefined;
-  readonly #expiries: Seconds<Session>;
-  readonly #renewals: Seconds<Session>;
+  readonly #ways: Ways;
+  /** When tokens run out, or tickets have to be renewed before that. */
+  readonly #due: Seconds<Session>;
 
   constructor(parts: HubParts) {
     this.#parts = parts;
@@ -88,6 +89,15 @@ export class Hub {
     });
     parts.exclusions.watch((cause) => sweep.changed(cause));
     this.#newId = parts.newId;
+    const { catchUps, slow } = this.#domain;
+    this.#ways = {
+      receive: (session, bytes, isBinary) => this.#receive(session, bytes, isBinary),
+      drained: (session) => {
+        catchUps.drained(session.rooms.values());
+        slow.drained(session);
+      },
+      closed: (session, code, reason) => this.#closed(session, code, reason),
+    };
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
     const common = { cluster: parts.cluster, tenants, stamps: this.#domain.stamps };
     this.#arrivals = new Arrivals({
@@ -98,8 +108,7 @@ export class Hub {
     });
     this.#endings = new Endings({ cluster: parts.cluster, resumptions: this.#resumptions, defer });
     this.#elsewhere = new Elsewhere({ ...common, askMs: parts.askMs });
-    this.#expiries = new Seconds(parts.clock.now());
-    this.#renewals = new Seconds(parts.clock.now());
+    this.#due = new Seconds(parts.clock.now());
   }
 
   get size(): number {
@@ -177,21 +186,13 @@ export class Hub {
       { session: session.id, tenant: identity.tenant, user: identity.user },
       'connected',
     );
-    return {
-      receive: (bytes, isBinary) => this.#receive(session, bytes, isBinary),
-      drained: () => {
-        this.#domain.catchUps.drained(session.rooms.values());
-        this.#domain.slow.drained(session);
-      },
-      closed: (code, reason) => this.#closed(session, code, reason),
-    };
+    return new SessionPeer(session, this.#ways);
   }
 
   /** To be called about once a second. */
   tick(): void {
     const now = this.#domain.clock.now();
-    for (const session of this.#expiries.take(now)) session.end('token_expired');
-    for (const session of this.#renewals.take(now)) this.#renewTicket(session);
+    for (const session of this.#due.take(now)) this.#fallsDue(session, now / 1000);
     this.#resumptions.sweep(now);
     this.#domain.tenants.tick(now);
     this.#domain.presence.tick(now);
@@ -277,10 +278,7 @@ export class Hub {
 
   #handle(session: Session, frame: Inbound): void {
     try {
-      dispatch(session, frame, this.#domain, (renewed) => {
-        this.#schedule(renewed);
-        this.#renewTicket(renewed);
-      });
+      dispatch(session, frame, this.#domain, (renewed) => this.#renewTicket(renewed));
     } catch (error) {
       // A broken invariant of ours must cost one request, not every connection of the node.
       this.#domain.log.error({ err: error, session: session.id, frame: frame.type }, 'frame failed');
@@ -294,8 +292,7 @@ export class Hub {
     session.closed(code);
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());
-    this.#expiries.delete(session);
-    this.#renewals.delete(session);
+    this.#due.delete(session);
     // A session taken over has a newer connection under the same id.
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
     const { id, generation, newest } = session;
@@ -315,17 +312,22 @@ export class Hub {
 
   #schedule(session: Session): void {
     const { exp } = session.identity;
-    if (exp === undefined) this.#expiries.delete(session);
-    else this.#expiries.set(session, exp);
     // At half of its life: a client whose connection breaks has at least the other half to come back.
-    this.#renewals.set(session, this.#domain.clock.now() / 1000 + this.#tickets.ttlSeconds / 2);
+    const renewal = this.#domain.clock.now() / 1000 + this.#tickets.ttlSeconds / 2;
+    this.#due.set(session, exp === undefined ? renewal : Math.min(exp, renewal));
+  }
+
+  #fallsDue(session: Session, nowSeconds: number): void {
+    const { exp } = session.identity;
+    if (exp !== undefined && exp <= nowSeconds) session.end('token_expired');
+    else this.#renewTicket(session);
   }
 
   #renewTicket(session: Session): void {
-    const ticket = this.#ticketOf(session);
-    if (ticket === undefined || session.ended) return;
-    session.send({ type: 'ticket', ticket, ticketTtl: this.#tickets.ttlSeconds });
+    if (session.ended) return;
     this.#schedule(session);
+    const ticket = this.#ticketOf(session);
+    if (ticket !== undefined) session.send({ type: 'ticket', ticket, ticketTtl: this.#tickets.ttlSeconds });
   }
 
   #ticketOf(session: Session): string | undefined {

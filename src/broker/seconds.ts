@@ -1,7 +1,12 @@
+/** What can fall due; every connection is such a thing, so it keeps its own time. */
+export interface Timed {
+  /** Seconds since 1970, for `Seconds` alone to write; 0: not due at any time. */
+  due: number;
+}
+
 /** Things that fall due at a second of the clock, without a timer for each. */
-export class Seconds<T> {
+export class Seconds<T extends Timed> {
   readonly #bySecond = new Map<number, Set<T>>();
-  readonly #seconds = new Map<T, number>();
   #looked: number;
 
   constructor(nowMs: number) {
@@ -15,16 +20,16 @@ export class Seconds<T> {
     const items = this.#bySecond.get(due);
     if (items === undefined) this.#bySecond.set(due, new Set([item]));
     else items.add(item);
-    this.#seconds.set(item, due);
+    item.due = due;
   }
 
   delete(item: T): void {
-    const second = this.#seconds.get(item);
-    if (second === undefined) return;
-    this.#seconds.delete(item);
-    const items = this.#bySecond.get(second);
+    const { due } = item;
+    if (due === 0) return;
+    item.due = 0;
+    const items = this.#bySecond.get(due);
     items?.delete(item);
-    if (items?.size === 0) this.#bySecond.delete(second);
+    if (items?.size === 0) this.#bySecond.delete(due);
   }
 
   /** Takes out what is due by now. */

@@ -1,7 +1,7 @@
 import type { CloseReason } from '../protocol/codes.ts';
 import { CLOSE_CODES, ERROR_CODES, type ErrorCode } from '../protocol/codes.ts';
 import type { ErrorFrame, RequestId, ServerFrame } from '../protocol/frames.ts';
-import { type Access, allows, compileAccess, type Grant } from './access/access.ts';
+import { type Access, allows, compileAccess } from './access/access.ts';
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { bytesOf, type Encoded, encodeFrame, joinEncoded } from './encode.ts';
@@ -9,9 +9,10 @@ import { Trail } from './fate/trail.ts';
 import { Allowance, overEphemeral, overOperations } from './limits/operations.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
-import type { Membership, Owner } from './membership.ts';
-import type { Action, Connection, Fault, Identity, Resumption, RoomRef } from './ports.ts';
-import { type PayloadSchema, schemaOf } from './schema/schema.ts';
+import type { Membership, Owner, Target } from './membership.ts';
+import type { Action, Connection, Fault, Identity, Resumption } from './ports.ts';
+import { schemaOf } from './schema/schema.ts';
+import type { Timed } from './seconds.ts';
 
 /** What an error answer refers to. */
 export interface Request {
@@ -22,20 +23,17 @@ export interface Request {
   readonly type?: string;
 }
 
-/** A room as this session sees it: decided once, since a publish asks every time. */
-export interface Target {
-  readonly ref: RoomRef;
-  readonly grant: Grant;
-  readonly pub: boolean;
-  /** What is published there has to fit it. */
-  readonly schema: PayloadSchema | undefined;
-}
-
-/** Rooms whose decision a session keeps. A session that works with more than this pays a lookup again. */
+/** Rooms it is not in whose decision a session keeps. One that works with more than this pays a lookup again. */
 const TARGETS_MAX = 64;
 
+/** How many are left before close 4002, and when that was counted. */
+interface Errors {
+  readonly left: number;
+  readonly at: number;
+}
+
 /** The protocol state of one connection. What it does with each frame stands in commands/. */
-export class Session implements Owner, Answerable, TenantMember {
+export class Session implements Owner, Answerable, TenantMember, Timed {
   readonly id: string;
   /** Counts the connections of the session, this one included. */
   readonly generation: number;
@@ -53,11 +51,14 @@ export class Session implements Owner, Answerable, TenantMember {
   readonly #allowance = new Allowance();
   #identity: Identity;
   #access: Access;
-  readonly #targets = new Map<string, Target>();
-  #answers: Encoded[] = [];
-  /** Protocol errors left before close 4002, and when the count was last brought up to date. */
-  #errorsLeft: number;
-  #errorsAt: number;
+  /** The one asked for last, of rooms that it is not in, or was not then. */
+  #latest: Target | undefined;
+  /** Others of that kind; few sessions have any. */
+  #targets: Map<string, Target> | undefined;
+  #answers: Encoded[] | undefined;
+  /** Protocol errors; undefined: there was none. */
+  #errors: Errors | undefined;
+  due = 0;
   ended = false;
   /** Publishes that the bus has yet to answer. */
   publishing = 0;
@@ -81,9 +82,7 @@ export class Session implements Owner, Answerable, TenantMember {
     this.#identity = identity;
     this.tenant = domain.tenants.of(identity.tenant);
     this.#access = compileAccess(identity, this.tenant.policy.rooms);
-    this.#errorsLeft = domain.limits.protocolErrors;
     this.connectedAt = domain.clock.now();
-    this.#errorsAt = this.connectedAt;
   }
 
   get identity(): Identity {
@@ -100,7 +99,12 @@ export class Session implements Owner, Answerable, TenantMember {
   adopt(identity: Identity): void {
     this.#identity = identity;
     this.#access = compileAccess(identity, this.tenant.policy.rooms);
-    this.#targets.clear();
+    this.#latest = undefined;
+    this.#targets = undefined;
+    for (const member of this.rooms.values()) {
+      member.grant = this.#access.grantFor(member.ref.name);
+      member.schema = schemaOf(this.tenant.policy, member.ref);
+    }
   }
 
   policyChanged(): void {
@@ -129,15 +133,28 @@ export class Session implements Owner, Answerable, TenantMember {
 
   /** undefined: the name matches no room pattern of the config. */
   target(name: string): Target | undefined {
-    const known = this.#targets.get(name);
+    const known = this.#known(name);
     if (known !== undefined) return known;
     const ref = this.#domain.rooms.ref(this.#identity.tenant, name);
     if (ref === undefined) return undefined;
     const grant = this.#access.grantFor(name);
     const target = { ref, grant, pub: allows(grant, 'pub'), schema: schemaOf(this.tenant.policy, ref) };
-    if (this.#targets.size >= TARGETS_MAX) this.#targets.clear();
-    this.#targets.set(name, target);
+    this.#remember(target);
     return target;
+  }
+
+  #known(name: string): Target | undefined {
+    if (this.#latest?.ref.name === name) return this.#latest;
+    return this.rooms.get(name) ?? this.#targets?.get(name);
+  }
+
+  #remember(target: Target): void {
+    const before = this.#latest;
+    this.#latest = target;
+    if (before === undefined || this.rooms.has(before.ref.name)) return;
+    this.#targets ??= new Map();
+    if (this.#targets.size >= TARGETS_MAX) this.#targets.clear();
+    this.#targets.set(before.ref.name, before);
   }
 
   send(frame: ServerFrame): void {
@@ -156,15 +173,18 @@ export class Session implements Owner, Answerable, TenantMember {
 
   /** An ack: it must not overtake the events of this turn; the acks of a turn go out as one message. */
   answer(frame: ServerFrame): void {
-    if (this.#answers.length === 0) this.#domain.delivery.answerLater(this);
+    if (this.#answers === undefined) {
+      this.#answers = [];
+      this.#domain.delivery.answerLater(this);
+    }
     this.#answers.push(encodeFrame(frame, this.connection.encoding));
   }
 
   flushAnswers(): void {
     const answers = this.#answers;
     // Ending the session has sent them already.
-    if (answers.length === 0) return;
-    this.#answers = [];
+    if (answers === undefined) return;
+    this.#answers = undefined;
     this.sendEncoded(joinEncoded(answers, this.connection.encoding));
   }
 
@@ -209,16 +229,15 @@ export class Session implements Owner, Answerable, TenantMember {
   protest(request: Request, fault: Omit<Fault, 'ok'>): void {
     const { limits, clock } = this.#domain;
     const now = clock.now();
-    const regained = ((now - this.#errorsAt) * limits.protocolErrors) / 60_000;
-    this.#errorsLeft = Math.min(limits.protocolErrors, this.#errorsLeft + Math.max(0, regained)) - 1;
-    this.#errorsAt = now;
+    const { left, at } = this.#errors ?? { left: limits.protocolErrors, at: now };
+    const regained = ((now - at) * limits.protocolErrors) / 60_000;
+    this.#errors = { left: Math.min(limits.protocolErrors, left + Math.max(0, regained)) - 1, at: now };
     this.refuse(request, fault);
-    if (this.#errorsLeft < 0) this.end('too_many_errors');
+    if (this.#errors.left < 0) this.end('too_many_errors');
   }
 
   expel(membership: Membership, fault: Fault): void {
-    membership.expelledFor = fault.code;
-    this.drop(membership);
+    this.drop(membership, 0, fault.code);
     this.#domain.tally.error(fault.code);
     this.send({ type: 'left', room: membership.room.ref.name, code: fault.code, reason: fault.reason });
   }
@@ -226,8 +245,9 @@ export class Session implements Owner, Answerable, TenantMember {
   /**
    * Takes the session out of a room, at an exact place in the room's order.
    * @param graceMs it is still shown in the room for so long, since it may come back
+   * @param code why the server ends it
    */
-  drop(membership: Membership, graceMs = 0): void {
+  drop(membership: Membership, graceMs = 0, code?: ErrorCode): void {
     const { delivery, rooms, catchUps, slow, presence, tally, cursors, places, lifecycle, witness } =
       this.#domain;
     const { room } = membership;
@@ -239,7 +259,7 @@ export class Session implements Owner, Answerable, TenantMember {
     this.rooms.delete(room.ref.name);
     catchUps.stop(membership);
     slow.stop(membership);
-    witness.left(membership, handed, this.#gone ? gone : witness.moment());
+    witness.left(membership, handed, this.#gone ? gone : witness.moment(), code);
     room.remove(membership);
     tally.memberships--;
     if (membership.present && !this.#gone) lifecycle.left(this, membership.place);

@@ -3,6 +3,7 @@ import type { Connection, Peer } from '../broker/ports.ts';
 import type { Encoding } from '../protocol/frames.ts';
 import type { Generation } from './apps.ts';
 import type { Compression } from './compression.ts';
+import type { Share } from './share.ts';
 
 /** uWebSockets.js copies this object onto the socket: only what it refers to keeps its identity. */
 export interface SocketData {
@@ -23,6 +24,8 @@ export class UwsConnection implements Connection {
   readonly encoding: Encoding;
   readonly address: string;
   peer: Peer | undefined;
+  /** Of the work of a turn; undefined: it has not asked for any. */
+  share: Share | undefined;
   #socket: WebSocket<SocketData> | undefined;
   #generation: Generation | undefined;
   readonly #binary: boolean;

@@ -3,18 +3,10 @@ import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { UwsConnection } from './connection.ts';
 import { FrameQueue } from './frame-queue.ts';
+import { Share } from './share.ts';
 
 /** Turns given to waiting frames may take this long together before the loop reads sockets again. */
 const TURN_MS = 4;
-
-/** The share of one connection in a turn of the loop. */
-class Share {
-  turn = -1;
-  messages = 0;
-  bytes = 0;
-  controls = 0;
-  readonly queue = new FrameQueue();
-}
 
 /**
  * The work that one socket may cause per turn of the loop. uWebSockets.js reads a socket again for as long as
@@ -28,7 +20,6 @@ export class InboundShares {
   readonly #tally: Tally;
   readonly #nowMs: () => number;
   readonly #log: Log;
-  readonly #shares = new WeakMap<UwsConnection, Share>();
   #backlog: UwsConnection[] = [];
   #turn = 0;
   #turning = false;
@@ -44,8 +35,8 @@ export class InboundShares {
   receive(connection: UwsConnection, data: ArrayBuffer, isBinary: boolean): void {
     const bytes = new Uint8Array(data);
     if (!this.#limits.rates) return this.#hand(connection, bytes, isBinary);
-    const share = this.#shareOf(connection);
-    if (share.queue.length === 0 && this.#hasShare(share)) this.#handle(connection, share, bytes, isBinary);
+    const share = shareOf(connection);
+    if (share.queue === undefined && this.#hasShare(share)) this.#handle(connection, share, bytes, isBinary);
     else this.#wait(connection, share, bytes, isBinary);
   }
 
@@ -55,7 +46,7 @@ export class InboundShares {
    */
   control(connection: UwsConnection): void {
     if (!this.#limits.rates) return;
-    const share = this.#shareOf(connection);
+    const share = shareOf(connection);
     this.#enterTurn(share);
     share.controls++;
     if (share.controls > this.#limits.turnMessages)
@@ -63,15 +54,6 @@ export class InboundShares {
         4101,
         `more than limits.turnMessages (${this.#limits.turnMessages}) pings or pongs at once`,
       );
-  }
-
-  #shareOf(connection: UwsConnection): Share {
-    let share = this.#shares.get(connection);
-    if (share === undefined) {
-      share = new Share();
-      this.#shares.set(connection, share);
-    }
-    return share;
   }
 
   #enterTurn(share: Share): void {
@@ -106,10 +88,13 @@ export class InboundShares {
 
   #wait(connection: UwsConnection, share: Share, bytes: Uint8Array, isBinary: boolean): void {
     this.#tally.deferred++;
-    if (share.queue.length === 0) this.#backlog.push(connection);
+    if (share.queue === undefined) {
+      share.queue = new FrameQueue();
+      this.#backlog.push(connection);
+    }
     share.queue.push(bytes, isBinary);
     if (share.queue.weight > this.#limits.inboundQueueBytes) {
-      share.queue.clear();
+      share.queue = undefined;
       connection.end(
         4101,
         `more than limits.inboundQueueBytes (${this.#limits.inboundQueueBytes}) is waiting`,
@@ -142,13 +127,21 @@ export class InboundShares {
 
   /** Handles a share of what waits. true when nothing waits any more. */
   #work(connection: UwsConnection, until: number): boolean {
-    const share = this.#shareOf(connection);
+    const share = shareOf(connection);
+    const { queue } = share;
+    if (queue === undefined) return true;
     while (connection.open && this.#nowMs() < until && this.#hasShare(share)) {
-      const next = share.queue.shift();
-      if (next === undefined) return true;
+      const next = queue.shift();
+      if (next === undefined) break;
       this.#handle(connection, share, next.bytes, next.isBinary);
     }
-    if (!connection.open) share.queue.clear();
-    return share.queue.length === 0;
+    if (connection.open && queue.length > 0) return false;
+    share.queue = undefined;
+    return true;
   }
+}
+
+function shareOf(connection: UwsConnection): Share {
+  connection.share ??= new Share();
+  return connection.share;
 }

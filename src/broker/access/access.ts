@@ -16,15 +16,14 @@ export class Access {
   /** Of the tenant's policy. */
   readonly allowed: Grants;
   readonly denied: Grants;
-  /** The user's inbox. */
-  readonly #own: string | undefined;
+  readonly #user: string;
 
   constructor(identity: Identity, rules: readonly RoomRule[]) {
     const { allow, deny } = compiledRules(rules);
-    this.claims = new Grants(compiledClaims(identity.rooms), identity);
-    this.allowed = new Grants(allow, identity);
-    this.denied = new Grants(deny, identity);
-    this.#own = inboxOf(identity.user);
+    this.claims = Grants.of(compiledClaims(identity.rooms), identity);
+    this.allowed = Grants.of(allow, identity);
+    this.denied = Grants.of(deny, identity);
+    this.#user = identity.user;
   }
 
   may(action: Action, room: string): boolean {
@@ -39,7 +38,7 @@ export class Access {
   }
 
   isOwnInbox(room: string): boolean {
-    return room === this.#own;
+    return isInbox(room) && room === inboxOf(this.#user);
   }
 
   #withInbox(room: string, listed: Grant): Grant {

@@ -58,15 +58,26 @@ export function compileList(list: readonly Listed[]): CompiledList {
 }
 
 const NO_ENTRIES: readonly Entry[] = [];
+const PLAIN = new WeakMap<CompiledList, Grants>();
 
 /** A list as it is for one identity: what is the same for all is shared with all. */
 export class Grants {
   readonly #shared: readonly Entry[];
   readonly #own: readonly Entry[];
 
-  constructor(list: CompiledList, identity: Identity) {
+  private constructor(list: CompiledList, identity: Identity) {
     this.#shared = list.entries;
     this.#own = list.templates.length === 0 ? NO_ENTRIES : resolve(list.templates, identity);
+  }
+
+  /** Of a list without templates it is the same for everybody, and made once: each session has three of them. */
+  static of(list: CompiledList, identity: Identity): Grants {
+    if (list.templates.length > 0) return new Grants(list, identity);
+    const known = PLAIN.get(list);
+    if (known !== undefined) return known;
+    const made = new Grants(list, identity);
+    PLAIN.set(list, made);
+    return made;
   }
 
   /** What all matching entries have together. */

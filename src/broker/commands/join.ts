@@ -3,7 +3,7 @@ import { isInbox } from '../../protocol/room.ts';
 import { REPLAY_PAGE } from '../catchup.ts';
 import type { Domain } from '../domain.ts';
 import type { Refused } from '../limits/tenant.ts';
-import { Membership } from '../membership.ts';
+import { Membership, type Target } from '../membership.ts';
 import { type Places, roomFull } from '../places.ts';
 import type { Fault, ReplayPage } from '../ports.ts';
 import type { Room } from '../room.ts';
@@ -46,7 +46,7 @@ export function join(session: Session, frame: JoinFrame, domain: Domain): void {
     overOpenRooms(session, room) ??
     overMembers(room, domain.places);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
-  enter(session, frame, domain, target.ref);
+  enter(session, frame, domain, target);
 }
 
 function overPresence({ tenant }: Session, frame: JoinFrame): Refused | undefined {
@@ -79,14 +79,16 @@ function overMembers(room: Room | undefined, places: Places): Refused | undefine
   return taken < room.capacity ? undefined : roomFull(room.capacity, taken);
 }
 
-function enter(session: Session, frame: JoinFrame, domain: Domain, ref: Membership['room']['ref']): void {
+function enter(session: Session, frame: JoinFrame, domain: Domain, target: Target): void {
+  const { ref } = target;
   const room = domain.rooms.enter(ref, session.tenant);
-  const overflow = frame.overflow ?? ref.policy.overflow;
-  const member: Membership = new Membership(session, room, overflow, frame.presence === true, (refusal) => {
+  const manner = { overflow: frame.overflow ?? ref.policy.overflow, watches: frame.presence === true };
+  const member: Membership = new Membership(session, room, manner, target, (refusal) => {
     session.drop(member);
     session.refuse(frame, refusal);
   });
-  session.rooms.set(frame.room, member);
+  // The room's own name: that of the frame would be one more text for each member.
+  session.rooms.set(ref.name, member);
   room.add(member);
   domain.tally.memberships++;
   if (room.capacity === 0) return whenOpen(session, frame, domain, member);
@@ -201,7 +203,7 @@ function tellGap(domain: Domain, member: Membership, gap: NonNullable<ReplayPage
 
 /** For whoever asks later what this member was to get. */
 function entered({ witness }: Domain, member: Membership, from: number, resumed: boolean): void {
-  member.entered = { joined: witness.moment(), epoch: member.room.epoch, from, resumed };
+  member.enter(witness.moment(), from, resumed);
 }
 
 function joined(

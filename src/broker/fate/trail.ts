@@ -78,18 +78,26 @@ export function noteBytes(note: Note): number {
     : NOTE_BYTES;
 }
 
+const NO_NOTES: readonly Note[] = [];
+
 /** What has happened to one session, the newest notes of it. */
 export class Trail {
-  notes: Note[] = [];
+  /** Most sessions never have any. */
+  #notes: Note[] | undefined;
   bytes = 0;
   /** When the newest of those notes was made that are not kept any more; 0: all are. */
   lostAt = 0;
 
+  get notes(): readonly Note[] {
+    return this.#notes ?? NO_NOTES;
+  }
+
   add(note: Note, max: number): void {
-    this.notes.push(note);
+    this.#notes ??= [];
+    this.#notes.push(note);
     this.bytes += noteBytes(note);
-    if (this.notes.length <= max) return;
-    const lost = this.notes.shift() as Note;
+    if (this.#notes.length <= max) return;
+    const lost = this.#notes.shift() as Note;
     this.bytes -= noteBytes(lost);
     this.lostAt = lost.at;
   }
@@ -97,7 +105,7 @@ export class Trail {
   /** Forgets everything. */
   clear(now: number): void {
     if (this.notes.length > 0) this.lostAt = now;
-    this.notes = [];
+    this.#notes = undefined;
     this.bytes = 0;
   }
 }

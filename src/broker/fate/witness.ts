@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../protocol/codes.ts';
 import type { GapAction, GapReason } from '../../protocol/frames.ts';
 import type { RoomEvent } from '../event.ts';
 import type { Membership } from '../membership.ts';
@@ -35,6 +36,8 @@ export class Witness {
   readonly #clock: Clock;
   /** How often anything has gone out to topics. */
   #nth = 0;
+  /** Each membership keeps one: those of a turn share it. */
+  #moment: Moment = { at: 0, nth: 0 };
 
   constructor(settings: FateSettings, clock: Clock) {
     this.#clock = clock;
@@ -44,7 +47,9 @@ export class Witness {
 
   /** What went out before is not after it, within the same millisecond either. */
   moment(): Moment {
-    return { at: this.#clock.now(), nth: this.#nth };
+    const at = this.#clock.now();
+    if (this.#moment.at !== at || this.#moment.nth !== this.#nth) this.#moment = { at, nth: this.#nth };
+    return this.#moment;
   }
 
   /** Events go to the topics of the room, in this turn. */
@@ -87,9 +92,13 @@ export class Witness {
     this.#note(member, { kind: 'away', room, from, began, ended, at: ended.at, ...outcome });
   }
 
-  /** The membership is over. @param handed the last position that was handed to its socket */
-  left(member: Membership, handed: number, ended: Moment): void {
-    const { entered, room, expelledFor: code } = member;
+  /**
+   * The membership is over.
+   * @param handed the last position that was handed to its socket
+   * @param code why the server ended it
+   */
+  left(member: Membership, handed: number, ended: Moment, code?: ErrorCode): void {
+    const { entered, room } = member;
     if (entered === undefined) return;
     const { epoch, from, resumed, joined } = entered;
     this.#note(member, {

@@ -21,16 +21,10 @@ export function costsOf(limits: OperationLimits): Costs {
   };
 }
 
-/** The points of one connection. */
-export class Allowance {
-  readonly #points = new Bucket();
+/** The points of one connection, and what else it may use. */
+export class Allowance extends Bucket {
   #refusals: Bucket | undefined;
   #ephemeral: Bucket | undefined;
-
-  /** Milliseconds to wait; 0: taken. */
-  take(limits: OperationLimits, cost: number, now: number): number {
-    return this.#points.take(limits, cost, now);
-  }
 
   /** An ephemeral publish. Milliseconds to wait; 0: taken. */
   takeEphemeral(rate: Rate, now: number): number {

@@ -12,7 +12,7 @@ import type { Membership } from '../membership.ts';
 import type { After, Clock, Defer, Fanout } from '../ports.ts';
 import type { Room } from '../room.ts';
 import type { Rooms } from '../rooms.ts';
-import { Seconds } from '../seconds.ts';
+import { Seconds, type Timed } from '../seconds.ts';
 import type { PresenceSettings } from '../settings.ts';
 import { isFinal } from '../tally.ts';
 import { Gossip } from './gossip.ts';
@@ -35,7 +35,7 @@ export type PresenceAnswer = Pick<PresenceUpdateFrame, 'mode' | 'members' | 'use
 export type JoinedPresence = Pick<JoinedFrame, 'members' | 'count' | 'mode' | 'partial'>;
 
 /** A connection that was lost, and whose user stays. */
-interface Lost {
+interface Lost extends Timed {
   readonly view: RoomPresence;
   readonly user: string;
   readonly id: string;
@@ -272,7 +272,7 @@ export class Presence implements Answerable {
 
   #keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
     if (this.#lost.size >= this.#settings.kept) return false;
-    const lost: Lost = { view, user: member.user, id: lostId(member) };
+    const lost: Lost = { view, user: member.user, id: lostId(member), due: 0 };
     const before = this.#lost.get(lost.id);
     if (before !== undefined) this.#release(before);
     this.#lost.set(lost.id, lost);
