@@ -6,11 +6,14 @@ import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
 /** What has to be known before an answer can be given. */
-export type Need = { readonly since: number } | 'all' | { readonly ahead: number };
+export type Need = { readonly since: number } | 'all' | { readonly strange: number };
 
 export interface Question {
-  /** Answers if it can; else what it needs. `beyond`: its position is known to be none of this epoch. */
-  answer(feed: Feed, ring: Ring, beyond: boolean): Need | undefined;
+  /**
+   * Answers if it can; else what it needs. `beyond`: whether its position is known to be none of the stream;
+   * undefined: not asked yet.
+   */
+  answer(feed: Feed, ring: Ring, beyond: boolean | undefined): Need | undefined;
   refuse(fault: Fault): void;
 }
 
@@ -18,7 +21,7 @@ interface Asked {
   readonly question: Question;
   need: Need;
   rounds: number;
-  beyond: boolean;
+  beyond: boolean | undefined;
 }
 
 /** A load may be overtaken by what happens in the room; so often it is tried, and as often when NATS is silent. */
@@ -68,7 +71,7 @@ export class Questions {
 
   /** true: it waits for what is being read for others. */
   ask(shard: Shard, feed: Feed, need: Need, question: Question): boolean {
-    const asked = { question, need, rounds: 0, beyond: false };
+    const asked = { question, need, rounds: 0, beyond: undefined };
     const waiting = this.#open.get(feed);
     if (waiting === undefined) {
       const all = [asked];
@@ -132,7 +135,10 @@ export class Questions {
     if (ring === undefined) return true;
     const deepest = deepestOf(asked);
     const loaded = deepest === undefined || (await this.load(shard, feed, ring, deepest)) === 'loaded';
-    return (await this.#ahead(shard, feed, asked)) && loaded;
+    const strange = asked.filter(({ need }) => strangeOf(need) > 0);
+    const further = strange.filter(({ need }) => strangeOf(need) > ring.last);
+    const behind = strange.filter(({ need }) => strangeOf(need) <= ring.last);
+    return (await this.#behind(shard, feed, behind)) && (await this.#further(shard, feed, further)) && loaded;
   }
 
   load(
@@ -146,17 +152,28 @@ export class Questions {
     return from === 'all' ? loadAll(this.#parts, shard, room) : loadSince(this.#parts, shard, room, from);
   }
 
+  /**
+   * Those who are at a place where the room has no event. Rightly, if the stream keeps none before it: then there may
+   * have been one, or the room was empty, or its node was told to pass over it.
+   */
+  async #behind(shard: Shard, feed: Feed, behind: readonly Asked[]): Promise<boolean> {
+    if (behind.length === 0) return true;
+    const first = await this.#parts.store.next(shard.number, feed.log, 1);
+    if (typeof first === 'string') return false;
+    for (const one of behind) one.beyond = first !== undefined && first.seq < strangeOf(one.need);
+    return true;
+  }
+
   /** Those who are further than this node: on a node that has received more, or in a stream that is no more. */
-  async #ahead(shard: Shard, feed: Feed, asked: readonly Asked[]): Promise<boolean> {
-    const further = asked.filter(({ need }) => aheadOf(need) !== undefined);
+  async #further(shard: Shard, feed: Feed, further: readonly Asked[]): Promise<boolean> {
     if (further.length === 0) return true;
     const { store, sleep, logs, missing } = this.#parts;
     const head = await store.last(shard.number, logs(shard.number));
     if (typeof head === 'string') return false;
-    for (const one of further) one.beyond = (aheadOf(one.need) ?? 0) > head.seq;
-    if (further.every(({ beyond }) => beyond)) return true;
     const tail = await store.last(shard.number, feed.log);
     if (typeof tail === 'string') return false;
+    for (const one of further) one.beyond = isBeyond(strangeOf(one.need), tail.seq, head.seq);
+    if (further.every(({ beyond }) => beyond)) return true;
     if (feed.rule?.exists(tail.seq) !== true) {
       feed.sure = Math.max(feed.sure, head.seq);
       return true;
@@ -167,8 +184,17 @@ export class Questions {
   }
 }
 
-function aheadOf(need: Need): number | undefined {
-  return typeof need === 'object' && 'ahead' in need ? need.ahead : undefined;
+/**
+ * A stream drops a room's older events first: where one is kept, a later one that is not there has never been in this
+ * stream, or was in an end that it has lost. Nobody may be left who could have noticed that.
+ */
+function isBeyond(position: number, tail: number, head: number): boolean {
+  return position > head || (tail > 0 && position > tail);
+}
+
+/** 0: it is not. */
+function strangeOf(need: Need): number {
+  return typeof need === 'object' && 'strange' in need ? need.strange : 0;
 }
 
 /** undefined: nobody needs a load. */

@@ -73,7 +73,7 @@ export class Reading {
       done(NOT_OPEN);
       return;
     }
-    const answer = (from: Feed, ring: Ring, beyond: boolean): Need | undefined => {
+    const answer = (from: Feed, ring: Ring, beyond: boolean | undefined): Need | undefined => {
       const found = replayFrom(ring, from, since, page, beyond);
       if (!('ok' in found)) return found.need;
       done(found);
@@ -106,7 +106,7 @@ export class Reading {
   /** Out of memory before this returns, if it can be. */
   #ask(answers: Answers, shard: Shard, feed: Feed, ring: Ring, question: Question): void {
     ring.expire(this.#parts.now());
-    const need = question.answer(feed, ring, false);
+    const need = question.answer(feed, ring, undefined);
     if (need === undefined) answers.memory++;
     else if (shard.reads.waiting >= WAITING_MAX) question.refuse(TOO_MANY);
     else answers.late(this.#questions.ask(shard, feed, need, question));
@@ -163,19 +163,34 @@ export class Reading {
 
 type Answer = ReplayPage | { readonly need: Need };
 
-/** `beyond`: the caller's position is known to be none of this epoch. */
-function replayFrom(ring: Ring, feed: Feed, since: ReplaySince, page: Page, beyond: boolean): Answer {
+/** `beyond` as in `Question`. */
+function replayFrom(
+  ring: Ring,
+  feed: Feed,
+  since: ReplaySince,
+  page: Page,
+  beyond: boolean | undefined,
+): Answer {
   const { epoch } = feed;
   if ('last' in since) {
     const enough = ring.complete || ring.length >= since.last;
     return enough ? ring.newest(since.last, epoch, page) : { need: 'all' };
   }
-  if (since.epoch === epoch && !beyond) return replayAfter(ring, feed, since.seq, page);
-  return ring.complete ? ring.all(since.seq, 'epoch', epoch, page) : { need: 'all' };
+  const { seq } = since;
+  if (since.epoch === epoch && beyond !== true) {
+    const behind = seq > ring.last && seq > feed.sure;
+    if (behind || (beyond === undefined && isStrange(ring, seq))) return { need: { strange: seq } };
+    return replayAfter(ring, epoch, seq, page);
+  }
+  return ring.complete ? ring.all(seq, 'epoch', epoch, page) : { need: 'all' };
 }
 
-function replayAfter(ring: Ring, { epoch, sure }: Feed, seq: number, page: Page): Answer {
-  if (seq > ring.last && seq > sure) return { need: { ahead: seq } };
+/** A position that the node cannot have given out: another one may have, or the stream has lost its end since. */
+function isStrange(ring: Ring, seq: number): boolean {
+  return seq > ring.last ? !ring.complete || ring.length > 0 : ring.lacks(seq);
+}
+
+function replayAfter(ring: Ring, epoch: string, seq: number, page: Page): Answer {
   if (seq >= ring.floor) return ring.since(seq, epoch, page);
   return ring.complete ? ring.all(seq, 'retention', epoch, page) : { need: { since: seq } };
 }

@@ -89,6 +89,17 @@ export class Ring {
     this.#tail = undefined;
   }
 
+  /**
+   * Whether nothing stands at a position that should be an event's: one after an event that is here. Positions that no
+   * event has are given out where a room has none.
+   */
+  lacks(seq: number): boolean {
+    const tail = this.#tail;
+    if (tail === undefined || seq >= this.last) return false;
+    const place = tail.after(seq);
+    return place > 0 && tail.at(place - 1).seq !== seq;
+  }
+
   /** For a position that `floor` and `last` enclose; see `Bus.replay`. */
   since(seq: number, epoch: string, page: Page): ReplayPage {
     return this.#page(this.#tail?.after(seq) ?? 0, seq, epoch, page, { recovered: 'full' });

@@ -144,6 +144,33 @@ test('overtaken: a node that was away finds other events where it had seen its o
   assert.equal(figure(away, 'rollbacks') + figure(late, 'rollbacks'), 1);
 });
 
+test('no broker is left that knew the end: positions that the stream cannot have given out are none of it', async (context) => {
+  const stage = await Stage.set(context);
+  const first = await stage.broker();
+  await opened(first, room);
+  const kept = await fill(first, room, 3);
+  await snapshot(stage.cluster);
+  const { epoch } = (await opened(first, other)).position;
+  const lost: number[] = [];
+  for (let n = 0; n < 8; n++) lost.push(...(await fill(first, n % 2 === 0 ? room : other, 1)));
+  await first.close();
+  await putBack(stage.cluster);
+  const fresh = await stage.broker();
+  const probe = await opened(fresh, room);
+  assert.equal(probe.position.epoch, epoch, 'nobody can know');
+  const came = async (seq: number | undefined) =>
+    (await replay(fresh, room, { epoch, seq: seq as number })).recovered;
+  assert.equal(await came(lost.at(-2)), 'none', 'beyond the end');
+  assert.equal(await came(kept.at(-1)), 'full', 'still there');
+  const again: number[] = [];
+  for (const into of [other, room, other, other, other, room, other, other, other, other])
+    again.push(...(await fill(fresh, into, 1)));
+  assert.deepEqual(again.slice(0, lost.length), lost, 'the same places');
+  assert.equal(await came(lost[6]), 'none', 'beyond the newest event of the room');
+  assert.equal(await came(lost[4]), 'none', 'between two events of the room');
+  assert.equal(await came(kept.at(-1)), 'full');
+});
+
 test('put back twice to the same moment: each time an epoch that has not been before', async (context) => {
   const stage = await Stage.set(context);
   const bus = await stage.broker();
