@@ -126,6 +126,7 @@ export class NatsBus implements Bus {
     const until = this.#env.ticks() + ms;
     while (this.#durable?.busy && this.#env.ticks() < until) await this.#env.sleep(20);
     await this.cursors.drain(until);
+    this.#durable?.leaving();
     this.#outlet?.flush();
     if (this.#connected)
       await Promise.race([this.#connection?.flush(), this.#env.sleep(until - this.#env.ticks())]);
@@ -136,6 +137,7 @@ export class NatsBus implements Bus {
     this.#state = 'closed';
     await this.cursors.drain(this.#env.ticks() + CLOSE_MS);
     for (const cancel of this.#timers.splice(0)) cancel();
+    this.#durable?.leaving();
     this.#outlet?.flush();
     this.#live?.close();
     await this.#durable?.close();

@@ -36,6 +36,7 @@ import { Store } from './store.ts';
 import { perRoom, roomStreams, Streams } from './streams.ts';
 import type { RoomSubjects } from './subject.ts';
 import { Watch } from './watch.ts';
+import { Witnesses } from './witnesses.ts';
 
 /** A missing stream of cursors is not created more often than this: somebody may be deleting it on purpose. */
 const RECREATE_MS = 5000;
@@ -57,6 +58,7 @@ export class Durable {
   readonly #store: Store;
   readonly #reading: Reading;
   readonly #watch: Watch;
+  readonly #witnesses: Witnesses;
   /** undefined: no room keeps cursors. */
   readonly cursors: CursorStore | undefined;
   #replayConnected = true;
@@ -109,6 +111,7 @@ export class Durable {
     this.#feeds = new Feeds({ ...common, host: this.#host(), ledger: this.#ledger, connected });
     this.#reading = new Reading({ ...env, ...kept, missing }, places);
     this.#watch = new Watch({ ...common, shards: this.#shards });
+    this.#witnesses = new Witnesses({ ...common, outlet: parts.outlet, shards: this.#shards, connected });
     this.#audits = audits;
     this.#epochs = epochs;
     this.#publisher = publisher;
@@ -180,6 +183,12 @@ export class Durable {
 
   back(): void {
     this.#watch.back();
+    this.#witnesses.tell();
+  }
+
+  /** Says to the others what they may have to know when this node is gone. */
+  leaving(): void {
+    this.#witnesses.tell();
   }
 
   sweep(): void {
@@ -243,6 +252,7 @@ export class Durable {
 
   async close(): Promise<void> {
     this.#watch.stop();
+    this.#witnesses.stop();
     this.#fills.close();
     this.#audits.close();
     this.#publisher.close();

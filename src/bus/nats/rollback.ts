@@ -20,8 +20,7 @@ export interface Known {
 }
 
 export function knownOf(shard: Shard): Known {
-  const anchors = [shard.held, shard.anchor].filter((anchor) => anchor !== undefined);
-  return { seen: shard.seen, anchors };
+  return { seen: shard.seen, anchors: shard.anchors };
 }
 
 export async function judge(

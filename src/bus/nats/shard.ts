@@ -21,6 +21,8 @@ export class Shard {
   /** The latest message that it would know again. */
   high = 0;
   #witness: Witness = '';
+  /** By word of others. */
+  #told: Anchor | undefined = undefined;
   /** The same before the connection broke: what has come since may stand on a stream that has lost its end. */
   held: Anchor | undefined = undefined;
 
@@ -46,8 +48,20 @@ export class Shard {
     return this.high === 0 ? undefined : { seq: this.high, witness: this.#witness };
   }
 
+  /** Another node has met this message of the present epoch. */
+  told(anchor: Anchor): void {
+    if (anchor.seq <= Math.max(this.high, this.#told?.seq ?? 0)) return;
+    this.#told = anchor;
+    this.saw(anchor.seq);
+  }
+
+  /** What is known of the stream, the latest last. */
+  get anchors(): readonly Anchor[] {
+    return [this.held, this.anchor, this.#told].filter((anchor) => anchor !== undefined);
+  }
+
   hold(): void {
-    this.held ??= this.anchor;
+    this.held ??= this.#told !== undefined && this.#told.seq > this.high ? this.#told : this.anchor;
   }
 
   /** Another stream, or one whose places count anew. */
@@ -56,6 +70,7 @@ export class Shard {
     this.seen = lastSeq;
     this.high = 0;
     this.#witness = '';
+    this.#told = undefined;
     this.held = undefined;
   }
 }

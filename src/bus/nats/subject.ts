@@ -138,6 +138,11 @@ export class Subjects {
     return `${this.prefix}.live.*.mark`;
   }
 
+  /** Where nodes tell what they have met of the streams. */
+  get witnesses(): string {
+    return `${this.prefix}.ctl.met`;
+  }
+
   /** The shard of a subject that `marks` has matched. */
   markedShard(subject: string): number {
     return Number.parseInt(subject.slice(this.prefix.length + '.live.'.length), 10);

@@ -144,6 +144,27 @@ test('overtaken: a node that was away finds other events where it had seen its o
   assert.equal(figure(away, 'rollbacks') + figure(late, 'rollbacks'), 1);
 });
 
+test('the broker that had met the end is gone: those that it told of it find out', async (context) => {
+  const stage = await Stage.set(context);
+  const gone = await stage.broker();
+  await opened(gone, room);
+  await fill(gone, room, 3);
+  await snapshot(stage.cluster);
+  await until('the return', () => gone.health().state === 'up');
+  // It hears nothing of the room, and looks at the stream when it has opened a room and no more.
+  const left = await stage.broker(stage.cluster.urls, { auditEveryMs: 600_000 });
+  const probe = await opened(left, other);
+  await until('the look', () => figure(left, 'audits') === 1);
+  await fill(gone, room, 5);
+  await gone.drain(5000);
+  await gone.close();
+  // Whatever was said to this node before has been read when it has its answer.
+  await history(left, roomRef('c'));
+  await putBack(stage.cluster);
+  await probe.until('the new epoch', () => probe.positions.length === 2);
+  assert.equal(figure(left, 'rollbacks'), 1);
+});
+
 test('no broker is left that knew the end: positions that the stream cannot have given out are none of it', async (context) => {
   const stage = await Stage.set(context);
   const first = await stage.broker();
