@@ -178,15 +178,16 @@ function replayFrom(
   }
   const { seq } = since;
   if (since.epoch === epoch && beyond !== true) {
-    const behind = seq > ring.last && seq > feed.sure;
-    if (behind || (beyond === undefined && isStrange(ring, seq))) return { need: { strange: seq } };
-    return replayAfter(ring, epoch, seq, page);
+    const strange = isStrange(ring, feed.sure, seq, beyond !== undefined);
+    return strange ? { need: { strange: seq } } : replayAfter(ring, epoch, seq, page);
   }
   return ring.complete ? ring.all(seq, 'epoch', epoch, page) : { need: 'all' };
 }
 
 /** A position that the node cannot have given out: another one may have, or the stream has lost its end since. */
-function isStrange(ring: Ring, seq: number): boolean {
+function isStrange(ring: Ring, sure: number, seq: number, asked: boolean): boolean {
+  if (seq > ring.last && seq > sure) return true;
+  if (asked) return false;
   return seq > ring.last ? !ring.complete || ring.length > 0 : ring.lacks(seq);
 }
 

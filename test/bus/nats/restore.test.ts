@@ -1,6 +1,5 @@
 /** docs/operations/recovery.md: a stream that is restored from a backup, and what brokers make of it. */
 import assert from 'node:assert/strict';
-import { cp, rm } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/nats-core';
@@ -62,36 +61,3 @@ for (const size of [1, 3] as const) {
     assert.equal(page.recovered, 'none');
   });
 }
-
-test('a disk put back as it was looks the same as before: backup and restore of the stream makes a new epoch of it', async (context) => {
-  const cluster = await NatsCluster.start(1);
-  context.after(() => cluster.close());
-  const prefix = newPrefix();
-  await (await broker(context, cluster, prefix, true)).close();
-  const bus = await broker(context, cluster, prefix, false);
-  const room = roomRef('a');
-  const probe = await opened(bus, room);
-  const kept = await fill(bus, room, 10);
-  const server = cluster.server(0);
-  await server.kill();
-  await cp(server.dir, `${server.dir}-copy`, { recursive: true });
-  await cluster.up();
-  const lost = await fill(bus, room, 5);
-  await server.kill();
-  await rm(server.dir, { recursive: true });
-  await cp(`${server.dir}-copy`, server.dir, { recursive: true });
-  await cluster.up();
-  const connection = await linked(context, cluster);
-  const stream = `${prefix.toUpperCase()}_0`;
-  const manager = await jetstreamManager(connection);
-  const { created, state } = await manager.streams.info(stream);
-  assert.equal(state.last_seq, kept.at(-1));
-  const saved = await backup(connection, stream);
-  await manager.streams.delete(stream);
-  await restore(connection, stream, saved);
-  assert.notEqual((await manager.streams.info(stream)).created, created);
-  const again = await accepted(bus, room, 'again');
-  assert.equal(again, lost[0]);
-  await probe.until('the new epoch', () => probe.positions.length === 2);
-  assert.deepEqual(seqsOf(await history(bus, room)), [...kept, again]);
-});

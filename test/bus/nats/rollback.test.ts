@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import type { NatsBus } from '../../../src/bus/nats/bus.ts';
 import type { NatsOptions } from '../../../src/bus/nats/options.ts';
@@ -56,10 +57,14 @@ class Stage {
   }
 
   /** Of a connection of its own: the server dies often. */
-  async manager(): Promise<JetStreamManager> {
+  async connection(): Promise<NatsConnection> {
     const connection = await connect({ servers: this.cluster.urls });
     this.#context.after(() => connection.close());
-    return jetstreamManager(connection);
+    return connection;
+  }
+
+  async manager(): Promise<JetStreamManager> {
+    return jetstreamManager(await this.connection());
   }
 }
 
@@ -190,6 +195,11 @@ test('no broker is left that knew the end: positions that the stream cannot have
   assert.equal(await came(lost[6]), 'none', 'beyond the newest event of the room');
   assert.equal(await came(lost[4]), 'none', 'between two events of the room');
   assert.equal(await came(kept.at(-1)), 'full');
+  // What docs/operations/recovery.md has for this case.
+  const connection = await stage.connection();
+  connection.publish(`${stage.prefix}.log.0.mark`, 'by hand 1');
+  await probe.until('the new epoch', () => probe.positions.length === 2);
+  assert.equal(await came(kept.at(-1)), 'none');
 });
 
 test('put back twice to the same moment: each time an epoch that has not been before', async (context) => {
