@@ -1,13 +1,15 @@
 /** Certificates replaced under a broker that serves: nobody is dropped, new clients get the new ones. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import WebSocket from 'ws';
 import { type RunningBroker, withBroker } from '../support/broker.ts';
 import { type CertificateFolder, certificateFolder } from '../support/certificates.ts';
+import type { Certificate } from '../support/certs.ts';
 
 const CONNECTIONS = 1000;
 const AT_ONCE = 50;
@@ -134,6 +136,52 @@ test('a bad certificate keeps the old one and is complained of once; an end that
       async () => (await subject(broker, ca.cert)) === 'second.test',
     );
     assert.ok((await figures(broker)).endsAt > Date.now() / 1000 + 400 * 3600);
+  });
+});
+
+/** A mounted secret: the files lead through ..data, and a renewal swaps that link and takes the old folder away. */
+function mounted(folder: string): (pair: Certificate) => { certFile: string; keyFile: string } {
+  let version = 0;
+  return ({ cert, key }) => {
+    version += 1;
+    mkdirSync(join(folder, `..${version}`));
+    writeFileSync(join(folder, `..${version}`, 'tls.crt'), cert);
+    writeFileSync(join(folder, `..${version}`, 'tls.key'), key);
+    symlinkSync(`..${version}`, join(folder, '..data_tmp'));
+    renameSync(join(folder, '..data_tmp'), join(folder, '..data'));
+    if (version === 1) {
+      for (const name of ['tls.crt', 'tls.key']) symlinkSync(`..data/${name}`, join(folder, name));
+    }
+    rmSync(join(folder, `..${version - 1}`), { recursive: true, force: true });
+    return { certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
+  };
+}
+
+test('a mounted secret: renewals are seen each time; a foreign key and an ended certificate are not taken', async (t) => {
+  const { ca, folder } = certificateFolder(t);
+  const mount = mounted(folder);
+  // Nothing is looked at in between: what is seen, the swap has told.
+  const tls = { ...mount(ca.issue('first.test')), debounceMs: '50ms', pollMs: '1h' };
+  await withBroker({ config: { tls } }, async (broker) => {
+    const client = await joined(broker, ca.cert, await broker.token());
+    t.after(() => client.socket.terminate());
+    const takes = (name: string) =>
+      eventually(`${name} is taken`, async () => (await subject(broker, ca.cert)) === name);
+    const refuses = async (pair: Certificate, says: RegExp) => {
+      mount(pair);
+      await eventually(String(says), () => broker.logs.some((line) => says.test(line)));
+    };
+    mount(ca.issue('second.test'));
+    await takes('second.test');
+    const foreign = { cert: ca.issue('third.test').cert, key: ca.issue('third.test').key };
+    await refuses(foreign, /tls\.keyFile: .*it is not the certificate's key/);
+    await refuses(ca.issue('fourth.test', -0.5), /tls\.certFile: .*the certificate has ended on/);
+    assert.equal(await subject(broker, ca.cert), 'second.test');
+    mount(ca.issue('fifth.test'));
+    await takes('fifth.test');
+    assert.equal((await figures(broker)).refused, 2);
+    publishes(client, 'still here');
+    await eventually('the first client hears itself', () => client.events.length === 1);
   });
 });
 
