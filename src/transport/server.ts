@@ -206,9 +206,7 @@ export class Transport implements Fanout {
         guarded(log, () => socket.getUserData().connection.peer?.drained()),
       dropped: (socket: WebSocket<Admitted>) => this.#dropped(socket.getUserData()),
       close: (socket: WebSocket<Admitted>, code: number, reason: ArrayBuffer) =>
-        guarded(log, () =>
-          this.#closed(socket.getUserData().connection, generation(), causeOf(code, reason)),
-        ),
+        guarded(log, () => this.#closed(socket.getUserData().connection, generation(), code, reason)),
     };
   }
 
@@ -227,7 +225,8 @@ export class Transport implements Fanout {
     }
   }
 
-  #closed(connection: UwsConnection, generation: Generation, code: number): void {
+  #closed(connection: UwsConnection, generation: Generation, received: number, text: ArrayBuffer): void {
+    const code = causeOf(received, text, connection.ending !== undefined);
     connection.gone();
     this.#apps.closed(generation);
     this.#open.delete(connection);
@@ -283,6 +282,11 @@ const HEARTBEAT_TIMEOUT = CLOSE_CODES.heartbeat_timeout;
 /** 1006 of its own accord, with these words, when nothing was received for idleTimeout (docs/transport.md). */
 const IDLE = Buffer.from('WebSocket timed out from inactivity');
 
-function causeOf(code: number, reason: ArrayBuffer): number {
-  return code === 1006 && IDLE.equals(new Uint8Array(reason)) ? HEARTBEAT_TIMEOUT.code : code;
+/** The code of a client's own close frame says what the client likes: with 4009 it would pass for kicked. */
+const CLIENT_OWN = 4999;
+
+function causeOf(code: number, text: ArrayBuffer, endedHere: boolean): number {
+  if (endedHere) return code;
+  if (code === 1006 && IDLE.equals(new Uint8Array(text))) return HEARTBEAT_TIMEOUT.code;
+  return code >= 4000 ? CLIENT_OWN : code;
 }
