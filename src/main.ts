@@ -139,7 +139,9 @@ async function work(config: Config, channel: SupervisorChannel, begin: Begin, lo
   });
   const orphaned = (what: string) => {
     log.error({}, what);
-    stop('SIGINT', EXIT.failed);
+    if (stop('SIGINT', EXIT.failed)) return;
+    // A drain takes its time, and nobody is left who would wait for it.
+    app.drain({ fast: true, reason: 'shutdown' }).catch((error: unknown) => fail(log, error, what));
   };
   process.on('disconnect', () => orphaned('the supervisor is gone'));
   seat.line?.whenLost(() => orphaned('the hub of the workers is gone'));

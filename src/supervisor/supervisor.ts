@@ -132,7 +132,7 @@ export class Supervisor {
       log,
       listening: (listen, pid) => this.#listening(number, listen, pid),
       leaving: (leaving) => this.#drain(leaving),
-      ended: (cause) => this.#ended(number, cause),
+      ended: (cause, code) => this.#ended(number, cause, code),
     });
   }
 
@@ -161,8 +161,9 @@ export class Supervisor {
     for (const worker of this.#workers) worker.drain(leaving);
   }
 
-  #ended(worker: number, cause: EndCause): void {
-    if (this.#phase !== 'draining') this.#ends[cause]++;
+  #ended(worker: number, cause: EndCause, code: number | null): void {
+    // With 0 it ends as somebody has asked it to: it was sent SIGTERM.
+    if (this.#phase !== 'draining' && code !== 0) this.#ends[cause]++;
     this.#merged
       .ended(worker)
       .catch((error: unknown) => this.#parts.log.error({ err: error }, 'metrics of a worker are lost'));
