@@ -27,6 +27,7 @@ export class Own {
   /** Made when it is needed. */
   #sampler: Sampler | undefined;
   readonly #put: (user: string, local: Local | undefined) => void;
+  #lost = 0;
 
   /** @param hashes of a sample, at most. undefined: there are no other nodes. */
   constructor(hashes: number | undefined, put: (user: string, local: Local | undefined) => void) {
@@ -37,6 +38,11 @@ export class Own {
 
   get naming(): boolean {
     return this.#naming;
+  }
+
+  /** Whether some are there by their grace. */
+  get keeps(): boolean {
+    return this.#lost > 0;
   }
 
   get untold(): boolean {
@@ -56,13 +62,16 @@ export class Own {
   departed(user: string, kept: boolean): void {
     const known = this.members.get(user);
     if (known === undefined) return;
+    if (kept) this.#lost++;
     this.#set(user, { ...known, connections: known.connections - 1, lost: known.lost + (kept ? 1 : 0) });
   }
 
   /** The grace of one connection of the user is over, or not needed any more. */
   released(user: string): void {
     const known = this.members.get(user);
-    if (known !== undefined) this.#set(user, { ...known, lost: known.lost - 1 });
+    if (known === undefined) return;
+    this.#lost--;
+    this.#set(user, { ...known, lost: known.lost - 1 });
   }
 
   /** From here on the others are told how many there are. */

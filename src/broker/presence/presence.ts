@@ -1,4 +1,3 @@
-import { CLOSE_CODES } from '../../protocol/codes.ts';
 import type {
   Encoding,
   JoinedFrame,
@@ -12,10 +11,9 @@ import type { Membership } from '../membership.ts';
 import type { After, Clock, Defer, Fanout } from '../ports.ts';
 import type { Room } from '../room.ts';
 import type { Rooms } from '../rooms.ts';
-import { Seconds, type Timed } from '../seconds.ts';
 import type { PresenceSettings } from '../settings.ts';
-import { isFinal } from '../tally.ts';
 import { Gossip } from './gossip.ts';
+import { Graces } from './graces.ts';
 import { RoomPresence, type Shared, type WatchedRoom } from './view.ts';
 
 export interface PresenceParts {
@@ -34,19 +32,13 @@ export type PresenceAnswer = Pick<PresenceUpdateFrame, 'mode' | 'members' | 'use
 /** As `joined` says it. */
 export type JoinedPresence = Pick<JoinedFrame, 'members' | 'count' | 'mode' | 'partial'>;
 
-/** A connection that was lost, and whose user stays. */
-interface Lost extends Timed {
-  readonly view: RoomPresence;
-  readonly user: string;
-  readonly id: string;
-}
-
 /** In a room as small as this everybody is told at once when a watcher comes, so that it never hears of itself. */
 const SMALL = 100;
 
 /**
  * Who is in which room, on all nodes, told to those who asked (`presence: true`). Where nobody asked, the embedded bus
- * keeps nothing; nodes that share NATS keep who is in a room of theirs, and tell it to those who listen.
+ * keeps nothing but whom a grace keeps; nodes that share NATS keep who is in a room of theirs, and tell it to those who
+ * listen.
  */
 export class Presence implements Answerable {
   readonly #parts: PresenceParts;
@@ -55,16 +47,13 @@ export class Presence implements Answerable {
   readonly #views = new Map<string, RoomPresence>();
   readonly #shared: Shared;
   #changed = new Set<RoomPresence>();
-  readonly #lost = new Map<string, Lost>();
-  readonly #due: Seconds<Lost>;
-  /** By session, until it is known to go on elsewhere: a node that drains ends soon. */
-  readonly #drained = new Map<string, readonly Lost[]>();
+  readonly #graces: Graces;
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
     this.#settings = parts.presence;
     this.#shared = { sketch: parts.presence.sketch, load: { names: 0, hashes: 0 } };
-    this.#due = new Seconds(parts.clock.now());
+    this.#graces = new Graces(parts.presence, parts.clock, (view) => this.#mark(view));
     if (parts.cluster.kind === 'embedded') return;
     this.#gossip = new Gossip({
       ...parts,
@@ -92,10 +81,11 @@ export class Presence implements Answerable {
   arrived(member: Membership): JoinedPresence | undefined {
     const { room } = member;
     member.present = true;
-    if (room.presence === undefined && !this.#wanted(member)) return undefined;
+    if (room.presence === undefined && !this.#wanted(member) && !this.#views.has(room.ref.key))
+      return undefined;
     const view = this.#viewOf(room, member);
     view.arrived(member);
-    this.#found(member, view);
+    this.#graces.found(member, view);
     this.#mark(view);
     return member.watches ? this.#watched(member, view) : undefined;
   }
@@ -105,13 +95,12 @@ export class Presence implements Answerable {
    * @param graceMs it stays for so long, since it may come back; 0: it has left for good
    */
   departed(member: Membership, graceMs: number): void {
-    const { room } = member;
-    const view = room.presence;
-    if (view === undefined || !member.present) return;
+    if (!member.present) return;
     member.present = false;
+    const view = member.room.presence ?? this.#unwatched(member, graceMs);
+    if (view === undefined) return;
     if (member.watches) this.#watch(member, view, -1);
-    if (this.#gossip === undefined && view.watchers === 0) return this.#drop(view);
-    const kept = graceMs > 0 && this.#keep(member, view, graceMs);
+    const kept = graceMs > 0 && this.#graces.keep(member, view, graceMs);
     view.own.departed(member.user, kept);
     this.#mark(view);
     if (member.watches && view.watchers === 0) this.#gossip?.keep(view);
@@ -148,29 +137,22 @@ export class Presence implements Answerable {
 
   /** How long a member stays whose connection ended with the code. */
   graceOf(closeCode: number): number {
-    const { graceMs, drainGraceMs } = this.#settings;
-    if (isFinal(closeCode)) return 0;
-    // Sent away for no fault of theirs, and as fast as all are that come back with them.
-    return closeCode === CLOSE_CODES.drain.code && graceMs > 0 ? Math.max(graceMs, drainGraceMs) : graceMs;
+    return this.#graces.of(closeCode);
   }
 
   /** The session has a connection on another node, and joins its rooms there. */
   wentOn(session: string): void {
-    const { clock } = this.#parts;
-    const until = (clock.now() + this.#settings.graceMs) / 1000;
-    for (const lost of this.#drained.get(session) ?? [])
-      if (this.#lost.get(lost.id) === lost) this.#due.set(lost, until);
-    this.#drained.delete(session);
+    this.#graces.wentOn(session);
   }
 
   /** Members whose connection was lost, and whom the other nodes know from this one alone while their grace lasts. */
   get kept(): number {
-    return this.#gossip === undefined ? 0 : this.#lost.size;
+    return this.#gossip === undefined ? 0 : this.#graces.size;
   }
 
   /** To be called about once a second. */
   tick(now: number): void {
-    for (const lost of this.#due.take(now)) this.#release(lost);
+    this.#graces.tick(now);
     this.#gossip?.tick();
   }
 
@@ -189,6 +171,15 @@ export class Presence implements Answerable {
 
   #wanted({ watches, room }: Membership): boolean {
     return (watches || this.#gossip !== undefined) && room.tenant.policy.presence !== 'off';
+  }
+
+  /** Of a room that nobody watches: whoever asks within the grace finds the lost member (chat.v1, clause 4.8.3). */
+  #unwatched(member: Membership, graceMs: number): RoomPresence | undefined {
+    const { presence } = member.room.tenant.policy;
+    if (graceMs === 0 || presence === 'off' || this.#graces.full) return undefined;
+    const view = this.#viewOf(member.room);
+    view.arrived(member);
+    return view;
   }
 
   #viewAt(key: string): RoomPresence {
@@ -211,11 +202,12 @@ export class Presence implements Answerable {
     return view;
   }
 
-  /** Without other nodes, and where nobody watches, it is made for one answer. */
+  /** Without other nodes, and where nobody watches or is kept, it is made for one answer. */
   #viewFor(key: string): RoomPresence {
     const room = this.#parts.rooms.get(key);
     if (this.#gossip !== undefined) return room === undefined ? this.#viewAt(key) : this.#viewOf(room);
-    if (room?.presence !== undefined) return room.presence;
+    const known = this.#views.get(key);
+    if (known !== undefined) return known;
     const view = new RoomPresence(key, undefined);
     for (const member of room?.members ?? []) if (member.present) view.arrived(member);
     return view;
@@ -232,7 +224,9 @@ export class Presence implements Answerable {
   }
 
   #forget(view: RoomPresence): void {
-    if (view.localCount === 0 && !view.own.untold) this.#drop(view);
+    const { own } = view;
+    const needed = this.#gossip === undefined ? own.keeps : view.localCount > 0 || own.untold;
+    if (!needed) this.#drop(view);
   }
 
   /** Nobody here wants to hear of changes. */
@@ -266,36 +260,6 @@ export class Presence implements Answerable {
     };
     view.waiting.add(once);
     this.#parts.after(this.#settings.joinWaitMs, once);
-  }
-
-  // -------------------------------------------------------------------------------------------- grace
-
-  #keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
-    if (this.#lost.size >= this.#settings.kept) return false;
-    const lost: Lost = { view, user: member.user, id: lostId(member), due: 0 };
-    const before = this.#lost.get(lost.id);
-    if (before !== undefined) this.#release(before);
-    this.#lost.set(lost.id, lost);
-    this.#due.set(lost, (this.#parts.clock.now() + graceMs) / 1000);
-    if (graceMs > this.#settings.graceMs) {
-      const { id } = member.owner;
-      this.#drained.set(id, [...(this.#drained.get(id) ?? []), lost]);
-    }
-    return true;
-  }
-
-  /** The session is back in the room. */
-  #found(member: Membership, view: RoomPresence): void {
-    if (this.#lost.size === 0) return;
-    const lost = this.#lost.get(lostId(member));
-    if (lost?.view === view) this.#release(lost);
-  }
-
-  #release(lost: Lost): void {
-    this.#due.delete(lost);
-    this.#lost.delete(lost.id);
-    lost.view.own.released(lost.user);
-    this.#mark(lost.view);
   }
 
   // ----------------------------------------------------------------------------------------- watchers
@@ -387,8 +351,4 @@ export class Presence implements Answerable {
     fanout.publish(room.presenceTopic(encoding), data, encoding);
     delivery.sent(room, watchers, data);
   }
-}
-
-function lostId(member: Membership): string {
-  return `${member.owner.id}\0${member.room.ref.key}`;
 }

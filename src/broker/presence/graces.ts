@@ -1,0 +1,96 @@
+import { CLOSE_CODES } from '../../protocol/codes.ts';
+import type { Membership } from '../membership.ts';
+import type { Clock } from '../ports.ts';
+import { Seconds, type Timed } from '../seconds.ts';
+import type { PresenceSettings } from '../settings.ts';
+import { isFinal } from '../tally.ts';
+import type { RoomPresence } from './view.ts';
+
+/** A connection that was lost, and whose user stays. */
+interface Lost extends Timed {
+  readonly view: RoomPresence;
+  readonly user: string;
+  readonly id: string;
+}
+
+/** Who has lost the connection and stays in the rooms for a while, since the session may come back. */
+export class Graces {
+  readonly #settings: PresenceSettings;
+  readonly #clock: Clock;
+  readonly #changed: (view: RoomPresence) => void;
+  readonly #lost = new Map<string, Lost>();
+  readonly #due: Seconds<Lost>;
+  /** By session, until it is known to go on elsewhere: a node that drains ends soon. */
+  readonly #drained = new Map<string, readonly Lost[]>();
+
+  /** @param changed somebody stays no longer, or is back. */
+  constructor(settings: PresenceSettings, clock: Clock, changed: (view: RoomPresence) => void) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#changed = changed;
+    this.#due = new Seconds(clock.now());
+  }
+
+  /** Connections, times the rooms that they were in. */
+  get size(): number {
+    return this.#lost.size;
+  }
+
+  get full(): boolean {
+    return this.#lost.size >= this.#settings.kept;
+  }
+
+  /** How long a member stays whose connection ended with the code. */
+  of(closeCode: number): number {
+    const { graceMs, drainGraceMs } = this.#settings;
+    if (isFinal(closeCode)) return 0;
+    // Sent away for no fault of theirs, and as fast as all are that come back with them.
+    return closeCode === CLOSE_CODES.drain.code && graceMs > 0 ? Math.max(graceMs, drainGraceMs) : graceMs;
+  }
+
+  /** false: too many are kept already. */
+  keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
+    if (this.full) return false;
+    const lost: Lost = { view, user: member.user, id: lostId(member), due: 0 };
+    const before = this.#lost.get(lost.id);
+    if (before !== undefined) this.#release(before);
+    this.#lost.set(lost.id, lost);
+    this.#due.set(lost, (this.#clock.now() + graceMs) / 1000);
+    if (graceMs > this.#settings.graceMs) {
+      const { id } = member.owner;
+      this.#drained.set(id, [...(this.#drained.get(id) ?? []), lost]);
+    }
+    return true;
+  }
+
+  /** The session is back in the room. */
+  found(member: Membership, view: RoomPresence): void {
+    if (this.#lost.size === 0) return;
+    const lost = this.#lost.get(lostId(member));
+    if (lost?.view === view) this.#release(lost);
+  }
+
+  /** The session has a connection on another node, and joins its rooms there. */
+  wentOn(session: string): void {
+    const until = (this.#clock.now() + this.#settings.graceMs) / 1000;
+    for (const lost of this.#drained.get(session) ?? [])
+      if (this.#lost.get(lost.id) === lost) this.#due.set(lost, until);
+    this.#drained.delete(session);
+  }
+
+  /** To be called about once a second. */
+  tick(now: number): void {
+    for (const lost of this.#due.take(now)) this.#release(lost);
+  }
+
+  #release(lost: Lost): void {
+    this.#due.delete(lost);
+    this.#lost.delete(lost.id);
+    lost.view.own.released(lost.user);
+    this.#changed(lost.view);
+  }
+}
+
+function lostId(member: Membership): string {
+  return `${member.owner.id}\0${member.room.ref.key}`;
+}
