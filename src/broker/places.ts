@@ -16,6 +16,8 @@ interface Question {
   readonly capacity: number;
   /** Of the node that asks, with the one that it asks for, and those asked for before. */
   readonly have: number;
+  /** The node may just have told another one to end the connection that has the place. */
+  readonly resumed?: true;
 }
 
 /** What a node has. */
@@ -28,8 +30,15 @@ interface Count {
 interface Ledger {
   /** Members by node. */
   readonly counts: Map<string, number>;
-  /** Milliseconds since 1970 when all nodes were last asked. */
-  askedAt: number;
+  /** Milliseconds since 1970: what nodes have said in answer is no older. */
+  readonly askedAt: number;
+}
+
+export interface Place {
+  readonly room: string;
+  readonly capacity: number;
+  /** Of a session that goes on: its former connection may still have a place, on another node. */
+  readonly resumed: boolean;
 }
 
 type Answer = { readonly used: number; readonly full: boolean };
@@ -65,6 +74,8 @@ export class Places {
   readonly #ledgers = new Map<string, Promise<Ledger>>();
   readonly #cancels: readonly Cancel[];
   #freed = new Set<string>();
+  /** Told with joins that waited: those that are refused have to be taken off again. */
+  readonly #overtold = new Set<string>();
 
   constructor(parts: PlacesParts) {
     this.#parts = parts;
@@ -95,19 +106,21 @@ export class Places {
    * `decided` runs once, at once where this node is alone, and says whether the place is used: then `free` gives it
    * back.
    */
-  take(room: string, capacity: number, decided: (refused: Refused | undefined) => boolean): void {
+  take({ room, capacity, resumed }: Place, decided: (refused: Refused | undefined) => boolean): void {
     const { cluster, askMs } = this.#parts;
     const nodes = this.#nodes();
     const have = this.taken(room) + add(this.#asking, room, 1);
     const done = (refused: Refused | undefined) => {
       add(this.#asking, room, -1);
       if (refused === undefined) add(this.#taken, room, 1);
+      // With no answer the place may have been given all the same.
+      else if (refused === NOBODY_SAYS || this.#overtold.has(room)) this.#tell(room);
       if (!decided(refused) && refused === undefined) this.free(room);
     };
     if (have > capacity) return done(roomFull(capacity, have - 1));
     if (nodes.length === 1 || !cluster.connected) return done(undefined);
     const counting = this.#counting(nodes, room);
-    const question: Question = { room, capacity, have };
+    const question: Question = { room, capacity, have, ...(resumed && { resumed }) };
     const decide = ({ full, used }: Answer) => done(full ? roomFull(capacity, used) : undefined);
     if (counting === cluster.node) void this.#grant(question, counting).then(decide);
     else
@@ -118,8 +131,12 @@ export class Places {
 
   /** Somebody who had a place has left. */
   free(room: string): void {
-    const { cluster, defer } = this.#parts;
     add(this.#taken, room, -1);
+    this.#tell(room);
+  }
+
+  #tell(room: string): void {
+    const { cluster, defer } = this.#parts;
     if (cluster.kind === 'embedded') return;
     if (this.#freed.size === 0) defer(() => this.#tellFreed());
     this.#freed.add(room);
@@ -140,7 +157,11 @@ export class Places {
     for (const room of this.#freed) {
       const counting = this.#counting(nodes, room);
       const told = byNode.get(counting) ?? [];
-      told.push([room, this.taken(room)]);
+      // A join that waits may have been given a place already, of which the answer is under way.
+      const asking = this.#asking.get(room) ?? 0;
+      if (asking > 0) this.#overtold.add(room);
+      else this.#overtold.delete(room);
+      told.push([room, this.taken(room) + asking]);
       byNode.set(counting, told);
     }
     this.#freed = new Set();
@@ -153,18 +174,28 @@ export class Places {
   }
 
   #hear(rooms: readonly [string, number][], from: string): void {
-    for (const [room, count] of rooms)
-      void this.#ledgers.get(room)?.then(({ counts }) => {
+    for (const [room, count] of rooms) {
+      const known = this.#ledgers.get(room);
+      void known?.then(({ counts }) => {
         counts.set(from, count);
-        if ([...counts.values()].every((one) => one === 0)) this.#ledgers.delete(room);
+        // Not at once: a place may be given in this turn still.
+        if (isEmpty(counts)) this.#parts.defer(() => this.#forget(room, known, counts));
       });
+    }
   }
 
-  async #grant({ room, capacity, have }: Question, from: string): Promise<Answer> {
-    let ledger = await this.#ledger(room);
-    if (over() && this.#parts.clock.now() - ledger.askedAt > FRESH_MS) {
-      this.#ledgers.delete(room);
-      ledger = await this.#ledger(room, ledger);
+  #forget(room: string, known: Promise<Ledger>, counts: ReadonlyMap<string, number>): void {
+    if (this.#ledgers.get(room) === known && isEmpty(counts)) this.#ledgers.delete(room);
+  }
+
+  async #grant({ room, capacity, have, resumed }: Question, from: string): Promise<Answer> {
+    const now = this.#parts.clock.now();
+    const known = this.#ledger(room);
+    let ledger = await known;
+    if (over() && ledger.askedAt <= (resumed ? now : now - FRESH_MS)) {
+      // Otherwise somebody else has asked meanwhile.
+      if (this.#ledgers.get(room) === known) this.#ledgers.set(room, this.#ask(room, ledger));
+      ledger = await this.#ledger(room);
     }
     const full = over();
     if (!full) ledger.counts.set(from, have);
@@ -180,16 +211,17 @@ export class Places {
     }
   }
 
-  #ledger(room: string, before?: Ledger): Promise<Ledger> {
+  #ledger(room: string): Promise<Ledger> {
     const known = this.#ledgers.get(room);
     if (known !== undefined) return known;
-    const asked = this.#ask(room, before);
+    const asked = this.#ask(room, undefined);
     this.#ledgers.set(room, asked);
     return asked;
   }
 
   async #ask(room: string, before: Ledger | undefined): Promise<Ledger> {
     const { cluster, askMs, clock } = this.#parts;
+    const askedAt = clock.now();
     const { answers } = await cluster.ask(COUNT, room, askMs);
     const counts = new Map<string, number>();
     for (const [node, answer] of answers) {
@@ -198,8 +230,13 @@ export class Places {
       const given = asking > 0 ? (before?.counts.get(node) ?? 0) : 0;
       counts.set(node, Math.max(taken, given));
     }
-    return { counts, askedAt: clock.now() };
+    return { counts, askedAt };
   }
+}
+
+function isEmpty(counts: ReadonlyMap<string, number>): boolean {
+  for (const count of counts.values()) if (count > 0) return false;
+  return true;
 }
 
 /** The new number; what is 0 takes no place. */

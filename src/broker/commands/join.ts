@@ -92,7 +92,8 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, target: Targe
   room.add(member);
   domain.tally.memberships++;
   if (room.capacity === 0) return whenOpen(session, frame, domain, member);
-  domain.places.take(ref.key, room.capacity, (refused) => {
+  const place = { room: ref.key, capacity: room.capacity, resumed: session.generation > 1 };
+  domain.places.take(place, (refused) => {
     if (member.left) return false;
     if (refused === undefined) {
       member.placed = true;

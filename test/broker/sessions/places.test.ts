@@ -5,8 +5,9 @@ import { responsible } from '../../../src/broker/hash.ts';
 import type { ErrorFrame, JoinedFrame } from '../../../src/protocol/frames.ts';
 import { compilePattern } from '../../../src/protocol/room.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
+import { Rng } from '../../support/rng.ts';
 import { SimNode, type SimSocket } from '../../support/sim.ts';
-import { type Joined, nodes, until } from './nodes.ts';
+import { heard, type Joined, nodes, until } from './nodes.ts';
 
 const CAPACITY = 10;
 const ROOMS = [
@@ -107,12 +108,107 @@ describe('places in rooms', () => {
     });
   });
 
+  /** A room that n2 counts. */
+  function countedElsewhere(): string {
+    const room = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find(
+      (name) => responsible(['n0', 'n1', 'n2'], `default\0${name}`) === 'n2',
+    );
+    assert.ok(room !== undefined);
+    return room;
+  }
+
+  test('C7.5.1 who leaves while another of the node waits for an answer makes no place twice', async () => {
+    await withNodes(3, async (all) => {
+      const [a, b] = all as [Joined, Joined];
+      const room = countedElsewhere();
+      const [first] = await crowd([a], 5, room);
+      const late = a.sim.connect('late');
+      late.write({ type: 'join', room });
+      // Reaches the counting node after the question, and leaves before its answer.
+      first?.write({ type: 'leave', room });
+      await decided(all, [late]);
+      assert.equal(joins([late]), 1);
+      assert.equal(joins(await crowd([b], CAPACITY, room)), CAPACITY - 5);
+    });
+  });
+
+  test('C7.5.1 a place told with a join that is then refused is free', async () => {
+    await withNodes(3, async (all) => {
+      const [a, b] = all as [Joined, Joined];
+      const room = countedElsewhere();
+      const [first, second] = await crowd([a], 2, room);
+      const others = await crowd([b], CAPACITY - 2, room);
+      const late = a.sim.connect('late');
+      late.write({ type: 'join', room });
+      first?.write({ type: 'leave', room });
+      second?.write({ type: 'leave', room });
+      await decided(all, [late]);
+      assert.equal(outcome(late)?.type, 'error');
+      others[0]?.write({ type: 'leave', room });
+      assert.equal(await joinsUntilFull(all, b, room), 3);
+    });
+  });
+
+  /** How many more get in on the node; answers that are on their way are waited for. */
+  async function joinsUntilFull(all: readonly Joined[], at: Joined, room: string): Promise<number> {
+    await heard([...all]);
+    const sockets = Array.from({ length: CAPACITY }, (_, n) => at.sim.connect(`more${n}`));
+    for (const socket of sockets) socket.write({ type: 'join', room });
+    await decided(all, sockets);
+    return joins(sockets);
+  }
+
+  test('C7.5.1 members come and go on three nodes: never more than the capacity', async () => {
+    await withNodes(3, async (all) => {
+      for (const room of ['a', 'b', 'c']) {
+        const random = new Rng(room.charCodeAt(0));
+        const members = all.flatMap(({ sim }) =>
+          Array.from({ length: 10 }, (_, at) => ({ socket: sim.connect(`m${at}`), asks: false, in: false })),
+        );
+        for (let step = 0; step < 3000; step++) {
+          const member = random.pick(members);
+          if (member.asks) continue;
+          member.asks = !member.in;
+          member.socket.write({ type: member.in ? 'leave' : 'join', room });
+          if (random.chance(0.3)) for (const { sim } of all) sim.turn();
+          if (random.chance(0.3)) await new Promise(setImmediate);
+          for (const each of members)
+            for (const frame of each.socket.take()) {
+              if (frame.type === 'joined' || frame.type === 'left') each.in = frame.type === 'joined';
+              if (frame.type === 'joined' || frame.type === 'error') each.asks = false;
+            }
+          const there = members.filter((each) => each.in).length;
+          assert.ok(there <= CAPACITY, `${there} members after ${step} steps`);
+        }
+        for (const { socket } of members) socket.end(1000);
+        await heard(all);
+        assert.equal(await joinsUntilFull(all, all[0] as Joined, room), CAPACITY);
+      }
+    });
+  });
+
+  test('C7.5.1 C1.9.1 a session that goes on elsewhere finds its place, though its old connection hangs', async () => {
+    await withNodes(3, async (all) => {
+      const [a, b] = all as [Joined, Joined];
+      const room = countedElsewhere();
+      const old = a.sim.connect('ann');
+      const { ticket } = old.received[0] as { ticket?: string };
+      old.write({ type: 'join', room });
+      await decided(all, [old]);
+      await crowd([a], CAPACITY - 1, room);
+      const next = b.sim.connect('ann', {}, ticket);
+      // Told now; the join comes when the client has its first frame.
+      b.sim.turn();
+      next.write({ type: 'join', room });
+      await decided(all, [next]);
+      assert.deepEqual([outcome(next)?.type, old.closedWith], ['joined', 4008]);
+      assert.equal(joins(await crowd([b], 1, room)), 0);
+    });
+  });
+
   test('C7.5.1 the counting node goes: another counts what is there', async () => {
     await withNodes(3, async (all) => {
-      const room = ['a', 'b', 'c', 'd', 'e', 'f'].find(
-        (name) => responsible(['n0', 'n1', 'n2'], `default\0${name}`) === 'n2',
-      );
-      assert.ok(room !== undefined);
+      const room = countedElsewhere();
       const left = all.slice(0, 2);
       await crowd(left, 3, room);
       const [, , gone] = all as [Joined, Joined, Joined];
