@@ -245,8 +245,8 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   cluster: z
     .strictObject({
-      heartbeatMs: duration(100, 60_000).prefault('1s'),
-      missed: count(2, 100).prefault(6),
+      heartbeatMs: duration(100, 60_000).prefault('600ms'),
+      missed: count(2, 100).prefault(9),
       messageBytes: size(KIB, 8 * MIB).prefault('256KiB'),
       leaseMs: duration(2000, HOUR_MS).prefault('10s'),
       skewMs: duration(0, 60_000).prefault('1s'),

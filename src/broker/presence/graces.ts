@@ -1,4 +1,5 @@
 import { CLOSE_CODES } from '../../protocol/codes.ts';
+import type { Cluster } from '../cluster.ts';
 import type { Membership } from '../membership.ts';
 import type { Clock } from '../ports.ts';
 import { Seconds, type Timed } from '../seconds.ts';
@@ -11,24 +12,34 @@ interface Lost extends Timed {
   readonly view: RoomPresence;
   readonly user: string;
   readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
 }
+
+export interface GracesParts {
+  readonly settings: PresenceSettings;
+  readonly cluster: Pick<Cluster, 'connected'>;
+  readonly clock: Clock;
+  /** Somebody stays no longer, or is back. */
+  readonly changed: (view: RoomPresence) => void;
+}
+
+/** While other nodes cannot be heard. */
+const AGAIN_S = 1;
 
 /** Who has lost the connection and stays in the rooms for a while, since the session may come back. */
 export class Graces {
   readonly #settings: PresenceSettings;
-  readonly #clock: Clock;
-  readonly #changed: (view: RoomPresence) => void;
+  readonly #parts: GracesParts;
   readonly #lost = new Map<string, Lost>();
   readonly #due: Seconds<Lost>;
   /** By session, until it is known to go on elsewhere: a node that drains ends soon. */
   readonly #drained = new Map<string, readonly Lost[]>();
 
-  /** @param changed somebody stays no longer, or is back. */
-  constructor(settings: PresenceSettings, clock: Clock, changed: (view: RoomPresence) => void) {
-    this.#settings = settings;
-    this.#clock = clock;
-    this.#changed = changed;
-    this.#due = new Seconds(clock.now());
+  constructor(parts: GracesParts) {
+    this.#parts = parts;
+    this.#settings = parts.settings;
+    this.#due = new Seconds(parts.clock.now());
   }
 
   /** Connections, times the rooms that they were in. */
@@ -51,11 +62,12 @@ export class Graces {
   /** false: too many are kept already. */
   keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
     if (this.full) return false;
-    const lost: Lost = { view, user: member.user, id: lostId(member), due: 0 };
+    const since = this.#parts.clock.now();
+    const lost: Lost = { view, user: member.user, id: lostId(member), since, due: 0 };
     const before = this.#lost.get(lost.id);
     if (before !== undefined) this.#release(before);
     this.#lost.set(lost.id, lost);
-    this.#due.set(lost, (this.#clock.now() + graceMs) / 1000);
+    this.#due.set(lost, (since + graceMs) / 1000);
     if (graceMs > this.#settings.graceMs) {
       const { id } = member.owner;
       this.#drained.set(id, [...(this.#drained.get(id) ?? []), lost]);
@@ -72,7 +84,7 @@ export class Graces {
 
   /** The session has a connection on another node, and joins its rooms there. */
   wentOn(session: string): void {
-    const until = (this.#clock.now() + this.#settings.graceMs) / 1000;
+    const until = (this.#parts.clock.now() + this.#settings.graceMs) / 1000;
     for (const lost of this.#drained.get(session) ?? [])
       if (this.#lost.get(lost.id) === lost) this.#due.set(lost, until);
     this.#drained.delete(session);
@@ -80,14 +92,22 @@ export class Graces {
 
   /** To be called about once a second. */
   tick(now: number): void {
-    for (const lost of this.#due.take(now)) this.#release(lost);
+    for (const lost of this.#due.take(now))
+      if (this.#mayBeElsewhere(lost, now)) this.#due.set(lost, now / 1000 + AGAIN_S);
+      else this.#release(lost);
+  }
+
+  /** Other nodes cannot be heard: they may have the session, and are waited for as long as in a drain. */
+  #mayBeElsewhere({ view, since }: Lost, now: number): boolean {
+    const deaf = !this.#parts.cluster.connected || !view.whole;
+    return deaf && now < since + this.#settings.drainGraceMs;
   }
 
   #release(lost: Lost): void {
     this.#due.delete(lost);
     this.#lost.delete(lost.id);
     lost.view.own.released(lost.user);
-    this.#changed(lost.view);
+    this.#parts.changed(lost.view);
   }
 }
 

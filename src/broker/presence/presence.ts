@@ -53,14 +53,15 @@ export class Presence implements Answerable {
     this.#parts = parts;
     this.#settings = parts.presence;
     this.#shared = { sketch: parts.presence.sketch, load: { names: 0, hashes: 0 } };
-    this.#graces = new Graces(parts.presence, parts.clock, (view) => this.#mark(view));
+    const changed = (view: RoomPresence) => this.#mark(view);
+    this.#graces = new Graces({ ...parts, settings: parts.presence, changed });
     if (parts.cluster.kind === 'embedded') return;
     this.#gossip = new Gossip({
       ...parts,
       settings: parts.presence,
       views: this.#views,
       load: this.#shared.load,
-      changed: (view) => this.#mark(view),
+      changed,
       idle: (view) => this.#forget(view),
     });
   }
