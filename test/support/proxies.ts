@@ -1,18 +1,18 @@
 /** Real proxies with the configurations that the project ships, on ports of the test's own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once as event } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { join } from 'node:path';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { get } from 'node:https';
+import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { certificateFolder } from './certificates.ts';
 import { freeAddress } from './port.ts';
 import { run } from './provide.ts';
-import { debianProgram, envoyProgram, type Provided } from './proxy-programs.ts';
+import { debianProgram, envoyProgram, type Provided, traefikProgram } from './proxy-programs.ts';
 
-export type ProxyName = 'nginx' | 'haproxy' | 'caddy' | 'envoy';
+export type ProxyName = 'nginx' | 'haproxy' | 'caddy' | 'envoy' | 'traefik';
 
 interface Kind {
   readonly file: string;
@@ -20,7 +20,7 @@ interface Kind {
   readonly second?: string;
   readonly program: () => Promise<Provided>;
   readonly args: (config: string, folder: string) => readonly string[];
-  /** Without: its configuration is read at the start only. */
+  /** Without: nothing has to be told, or its configuration is read at the start only. */
   readonly reload?: (proxy: ChildProcess, binary: string, config: string) => Promise<unknown>;
 }
 
@@ -55,7 +55,19 @@ const KINDS: Readonly<Record<ProxyName, Kind>> = {
     program: envoyProgram,
     args: (config) => ['-c', config, '--disable-hot-restart', '--concurrency', '2', '--log-level', 'warning'],
   },
+  traefik: {
+    file: 'traefik.yaml',
+    second: 'traefik-dynamic.yaml',
+    program: traefikProgram,
+    args: (config) => [`--configFile=${config}`],
+    reload: touched,
+  },
 };
+
+/** Its dynamic part is read again when it changes: a space more is a change. */
+async function touched(_proxy: ChildProcess, _binary: string, config: string): Promise<void> {
+  await appendFile(join(dirname(config), 'traefik-dynamic.yaml'), ' \n');
+}
 
 const CONFIGS = fileURLToPath(new URL('../../config/proxies/', import.meta.url));
 
@@ -88,7 +100,8 @@ export async function startProxy(
     ...(second === undefined ? own : { [`/etc/${name}/${second}`]: join(folder, second) }),
     ...edits,
   });
-  if (second !== undefined) await shipped(second, folder, own);
+  if (second !== undefined)
+    await shipped(second, folder, name === 'traefik' ? { ...own, '127.0.0.1:8080': broker } : own);
   const { binary, env } = await program();
   const child = spawn(binary, args(config, folder), {
     env: { ...process.env, ...env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
@@ -129,6 +142,7 @@ function places(name: ProxyName, { broker, address, admin, folder }: Places): Re
   const before = { '127.0.0.1:8080': broker };
   if (name === 'caddy') return { ...before, 'https://:8443': `https://${address}`, '127.0.0.1:2019': admin };
   if (name === 'haproxy') return { ...before, '0.0.0.0:8443': address, 'maxconn 30000': 'maxconn 4000' };
+  if (name === 'traefik') return { '0.0.0.0:8443': address };
   if (name === 'envoy') {
     const [host, port] = address.split(':');
     const [brokerHost, brokerPort] = broker.split(':');
@@ -166,16 +180,23 @@ async function ended(child: ChildProcess): Promise<void> {
 
 async function listening(child: ChildProcess, port: number, output: () => string): Promise<void> {
   const deadline = performance.now() + 20_000;
-  while (!(await answers(port))) {
+  // Traefik listens before it knows its routes.
+  for (let status = await answer(port); status === undefined || status === 404; status = await answer(port)) {
     if (child.exitCode !== null || performance.now() > deadline)
       throw new Error(`the proxy does not listen (exit ${child.exitCode}):\n${output()}`);
     await sleep(50);
   }
 }
 
-function answers(port: number): Promise<boolean> {
+/** The status of a plain call of the proxy; undefined: there is none yet. */
+function answer(port: number): Promise<number | undefined> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => resolve(socket.destroy() !== undefined));
-    socket.once('error', () => resolve(false));
+    get(
+      { host: '127.0.0.1', port, path: '/connect', rejectUnauthorized: false, agent: false },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      },
+    ).once('error', () => resolve(undefined));
   });
 }

@@ -66,3 +66,15 @@ export async function envoyProgram(): Promise<Provided> {
   });
   return { binary: path, env: {} };
 }
+
+/** On PATH, or not at all: it can be had from source only, which takes the better part of an hour of CPU. */
+export async function traefikProgram(): Promise<Provided> {
+  const { path } = await provide({
+    name: 'traefik',
+    wanted: { version: '3.0.4', atLeast: '3.0.0', below: '4.0.0' },
+    versionArgs: ['version'],
+    attempts: [],
+    hint: 'Put traefik on PATH.',
+  });
+  return { binary: path, env: {} };
+}
