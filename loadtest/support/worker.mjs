@@ -21,6 +21,10 @@ export class Worker {
     });
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   run(command, fields = {}) {
     if (!this.#child.connected) return Promise.reject(new Error('a worker has ended'));
     const id = ++this.#asked;

@@ -74,6 +74,10 @@ export interface Limits {
   /** Handshakes waiting for a signature check. */
   readonly pendingUpgrades: number;
   readonly upgradeTimeoutMs: number;
+  /** What all handshakes together may take of one turn of the loop before the rest waits for the next. */
+  readonly upgradeTurnMs: number;
+  /** Handshakes that wait for that; beyond it they are handled at once. */
+  readonly waitingUpgrades: number;
   /** What one connection may have handled in one turn of the loop before its frames wait for the next. */
   readonly turnMessages: number;
   readonly turnBytes: number;

@@ -110,6 +110,8 @@ export class Tally {
   replayed = 0;
   /** Frames that waited for a later turn, because their connection had used up its turn. */
   deferred = 0;
+  /** Handshakes that waited for a later turn of the loop. */
+  upgradesDeferred = 0;
   /** Members on their way from a position in the past to native delivery. */
   catchUps = 0;
   /** Bytes of the replayed events. */

@@ -118,6 +118,8 @@ const limits = z.strictObject({
   rooms: count(1, 100_000_000).prefault(1_000_000),
   pendingUpgrades: count(1, 1_000_000).prefault(1000),
   upgradeTimeoutMs: duration(100, 60_000).prefault('5s'),
+  upgradeTurnMs: duration(1, 1000).prefault('4ms'),
+  waitingUpgrades: count(0, 1_000_000).prefault(10_000),
   turnMessages: count(1, 1_000_000).prefault(512),
   turnBytes: size(KIB, GIB).prefault('256KiB'),
   inboundQueueBytes: size(KIB, GIB).prefault('4MiB'),

@@ -200,6 +200,11 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
   instruments.gauge('ephemeral_slots', 'Rooms, users and keys with an open window.', () => tally.signalSlots);
   instruments.gauge('ephemeral_held_bytes', 'Ephemeral payloads that wait.', () => tally.signalBytes);
   count('replayed_total', 'Events sent again to joining or resuming sessions.', () => tally.replayed);
+  count(
+    'upgrades_deferred_total',
+    'Handshakes that waited for a later turn of the loop (limits.upgradeTurnMs).',
+    () => tally.upgradesDeferred,
+  );
   count('deferred_total', 'Messages that waited for a later turn of the loop.', () => tally.deferred);
   instruments.counters('errors_total', 'Error frames sent, by code.', 'code', () =>
     overClosedSet(Object.keys(ERROR_CODES), tally.errors),

@@ -1,5 +1,6 @@
 import type { HttpRequest } from 'uWebSockets.js';
 import { type Encoding, SUBPROTOCOLS, type Subprotocol } from '../protocol/frames.ts';
+import type { Head } from './head.ts';
 import { type OriginPolicy, originAllowed } from './origin.ts';
 import { REFUSALS, type Refusal } from './refusal.ts';
 
@@ -35,54 +36,53 @@ export function isRefusal(value: Handshake | Refusal): value is Refusal {
  * RFC 6455 section 4.2.1, all of it. uWebSockets.js itself looks at nothing but the length of the key; a request
  * with `Connection: close` would even crash the process after an asynchronous upgrade.
  */
-export function readHandshake(request: HttpRequest, policy: HandshakePolicy): Handshake | Refusal {
-  const refused = protocolRefusal(request) ?? originRefusal(request, policy);
+export function readHandshake(
+  request: HttpRequest,
+  head: Head,
+  policy: HandshakePolicy,
+): Handshake | Refusal {
+  const refused = protocolRefusal(head) ?? originRefusal(head, policy);
   if (refused !== undefined) return refused;
-  const offered = splitList(allLines(request, 'sec-websocket-protocol'));
+  const offered = splitList(head.all('sec-websocket-protocol'));
   const subprotocol = offered.find(isSubprotocol);
   if (subprotocol === undefined)
     return REFUSALS.badSubprotocol(
       `offer one of these subprotocols: ${Object.keys(SUBPROTOCOLS).join(', ')}`,
     );
   // A proxy that checks one of them and a broker that takes the other would let an attacker in.
-  if (linesOf(request, 'authorization').length > 1)
+  if (head.repeats('authorization'))
     return REFUSALS.badRequest('there is more than one Authorization header');
-  const credential = credentialOf(request, offered, policy.allowQueryToken);
+  const credential = credentialOf(request, head, offered, policy.allowQueryToken);
   if (credential === undefined)
     return REFUSALS.unauthorized(
       'no credential: send "Authorization: Bearer <jwt>" or offer the subprotocol "bearer.<jwt>" beside chat.v1',
     );
   return {
-    key: request.getHeader('sec-websocket-key'),
-    extensions: request.getHeader('sec-websocket-extensions'),
+    key: head.first('sec-websocket-key'),
+    extensions: head.first('sec-websocket-extensions'),
     subprotocol,
     encoding: SUBPROTOCOLS[subprotocol],
     credential,
   };
 }
 
-/** What the proxies in front say of the client, on however many lines. */
-export function forwardedFor(request: HttpRequest): string {
-  return allLines(request, 'x-forwarded-for');
-}
-
-function protocolRefusal(request: HttpRequest): Refusal | undefined {
-  if (request.getHeader('upgrade').toLowerCase() !== 'websocket')
+function protocolRefusal(head: Head): Refusal | undefined {
+  if (head.first('upgrade').toLowerCase() !== 'websocket')
     return REFUSALS.badRequest(
       'this address takes WebSocket connections: the Upgrade header must be "websocket"',
     );
-  if (!splitList(request.getHeader('connection').toLowerCase()).includes('upgrade'))
+  if (!splitList(head.first('connection').toLowerCase()).includes('upgrade'))
     return REFUSALS.badRequest('the Connection header must have the token "Upgrade"');
-  if (request.getHeader('sec-websocket-version') !== '13')
+  if (head.first('sec-websocket-version') !== '13')
     return REFUSALS.badVersion('the WebSocket version must be 13');
-  if (!KEY.test(request.getHeader('sec-websocket-key')))
+  if (!KEY.test(head.first('sec-websocket-key')))
     return REFUSALS.badRequest('the Sec-WebSocket-Key header must be 16 bytes in base64');
   return undefined;
 }
 
-function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | undefined {
+function originRefusal(head: Head, policy: OriginPolicy): Refusal | undefined {
   // Two of them are a list, which is no origin.
-  const origin = allLines(request, 'origin');
+  const origin = head.all('origin');
   if (originAllowed(origin, policy)) return undefined;
   return REFUSALS.badOrigin(
     origin === '' ? 'an Origin header is required here' : 'this origin is not in the list of allowed origins',
@@ -92,10 +92,11 @@ function originRefusal(request: HttpRequest, policy: OriginPolicy): Refusal | un
 /** First found: header, subprotocol entries, and the query only where the config allows it, for it ends up in logs. */
 function credentialOf(
   request: HttpRequest,
+  head: Head,
   offered: readonly string[],
   allowQuery: boolean,
 ): Credential | undefined {
-  const token = AUTHORIZATION.exec(request.getHeader('authorization'))?.[1] ?? entryOf(offered, TOKEN_PREFIX);
+  const token = AUTHORIZATION.exec(head.first('authorization'))?.[1] ?? entryOf(offered, TOKEN_PREFIX);
   if (token !== undefined) return { kind: 'token', text: token };
   const ticket = entryOf(offered, TICKET_PREFIX);
   if (ticket !== undefined) return { kind: 'ticket', text: ticket };
@@ -109,22 +110,6 @@ function entryOf(offered: readonly string[], prefix: string): string | undefined
 
 function isSubprotocol(name: string): name is Subprotocol {
   return Object.hasOwn(SUBPROTOCOLS, name);
-}
-
-/**
- * A list may stand on several lines (RFC 9110, section 5.3); `getHeader` gives the first alone. For
- * `X-Forwarded-For` behind a proxy that adds a line of its own, that is the one that the client wrote.
- */
-function allLines(request: HttpRequest, header: string): string {
-  return linesOf(request, header).join(',');
-}
-
-function linesOf(request: HttpRequest, header: string): readonly string[] {
-  const lines: string[] = [];
-  request.forEach((name, value) => {
-    if (name === header) lines.push(value);
-  });
-  return lines;
 }
 
 function splitList(header: string): string[] {

@@ -2,7 +2,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { addressOf, clientAddress } from './address.ts';
-import { isAmbiguous } from './framing.ts';
+import { Head } from './head.ts';
 import { REFUSALS, refuse } from './refusal.ts';
 import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
 
@@ -37,12 +37,13 @@ export interface HttpParts {
 export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpParts): void {
   const { log, certified, proxyHops } = parts;
   app.any('/*', (response, request) => {
-    if (isAmbiguous(request)) {
+    const head = new Head(request);
+    if (head.ambiguous) {
       response.close();
       return;
     }
     if (certified && !hasCertificate(response)) return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
-    const copied = copy(request, response, proxyHops);
+    const copied = copy(request, head, response, proxyHops);
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).
     response.onAborted(() => {
@@ -65,14 +66,7 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpPar
   });
 }
 
-function copy(request: HttpRequest, response: HttpResponse, proxyHops: number): WebRequest {
-  const headers = new Map<string, string>();
-  request.forEach((name, value) => {
-    // Lines of one name are one list (RFC 9110, section 5.3): so a second Authorization makes both of no use, where a
-    // proxy may have checked the one and we would have taken the other.
-    const before = headers.get(name);
-    headers.set(name, before === undefined ? value : `${before}, ${value}`);
-  });
+function copy(request: HttpRequest, head: Head, response: HttpResponse, proxyHops: number): WebRequest {
   const remote = addressOf(response.getRemoteAddressAsText());
   const query = new URLSearchParams(request.getQuery());
   return {
@@ -80,8 +74,10 @@ function copy(request: HttpRequest, response: HttpResponse, proxyHops: number): 
     path: request.getUrl(),
     query: (name) => query.get(name) ?? undefined,
     queries: () => Object.fromEntries(query),
-    header: (name) => headers.get(name) ?? '',
-    address: clientAddress(remote, headers.get('x-forwarded-for') ?? '', proxyHops),
+    // All lines: so a second Authorization makes both of no use, where a proxy may have checked the one and we would
+    // have taken the other.
+    header: (name) => head.all(name),
+    address: clientAddress(remote, head.all('x-forwarded-for'), proxyHops),
     body: (maxBytes) => collect(response, maxBytes),
   };
 }

@@ -23,6 +23,7 @@ import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
 import { Listener } from './listener.ts';
 import { Networks } from './networks.ts';
+import { Pace } from './pace.ts';
 import type { TarpitSettings } from './tarpit.ts';
 import type { TlsFiles } from './tls.ts';
 import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
@@ -77,6 +78,7 @@ export class Transport implements Fanout {
   readonly #parts: TransportParts;
   readonly #apps: Apps;
   readonly #shares: InboundShares;
+  readonly #pace: Pace;
   readonly #compression: Compression;
   readonly #listener: Listener;
   #draining = false;
@@ -91,6 +93,11 @@ export class Transport implements Fanout {
     this.#parts = parts;
     this.#networks = new Networks(parts.limits.address);
     this.#shares = new InboundShares(parts.limits, parts.defer, parts.tally, parts.nowMs, parts.log);
+    this.#pace = new Pace({
+      ...parts,
+      turnMs: parts.limits.upgradeTurnMs,
+      waiting: parts.limits.waitingUpgrades,
+    });
     this.#compression = new Compression(parts.compression ?? NO_COMPRESSION, parts.tally, parts.log);
     // Room for the connections, and for plain HTTP requests beside them.
     this.#listener = new Listener(parts.limits.connections + HTTP_SOCKETS, parts.log, {
@@ -179,6 +186,7 @@ export class Transport implements Fanout {
       certified: tls?.clientCert === 'require',
       draining: () => this.#draining,
       networks: this.#networks,
+      pace: this.#pace,
       openTicket: (ticket) => this.#openTicket(ticket),
       inquire: (identity, resumes) => this.#inquire(identity, resumes),
       admit: (identity, resumes, elsewhere) => this.#admit(identity, resumes, elsewhere),

@@ -7,9 +7,10 @@ import type { Tally } from '../broker/tally.ts';
 import { addressOf, clientAddress } from './address.ts';
 import type { Compression } from './compression.ts';
 import { type SocketData, UwsConnection } from './connection.ts';
-import { isAmbiguous } from './framing.ts';
-import { forwardedFor, type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
+import { type Handshake, type HandshakePolicy, isRefusal, readHandshake } from './handshake.ts';
+import { Head } from './head.ts';
 import type { Networks } from './networks.ts';
+import type { Pace } from './pace.ts';
 import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
 import { Tarpit, type TarpitSettings } from './tarpit.ts';
 import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
@@ -40,6 +41,8 @@ export interface UpgradeParts {
     resumes: Resumption | undefined,
     elsewhere: number,
   ) => ConnectRefusal | undefined;
+  /** Bounds what handshakes take of a turn of the loop. */
+  readonly pace: Pace;
   /** Runs the task while a WebSocket holds the one cork buffer of uWebSockets.js. false: there is no WebSocket. */
   readonly besideCork: (task: () => void) => boolean;
 }
@@ -76,8 +79,12 @@ export class Upgrades {
 
   handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
     // An exception out of an HTTP handler ends the process, whatever listeners it has (rule 4).
+    this.#guarded(response, () => this.#handle(response, request, context));
+  }
+
+  #guarded(response: HttpResponse, step: () => void): void {
     try {
-      this.#handle(response, request, context);
+      step();
     } catch (error) {
       this.#parts.log.error({ err: error }, 'handshake failed');
       this.#refuse(response, REFUSALS.internal('the server failed; the log has the cause'));
@@ -85,38 +92,67 @@ export class Upgrades {
   }
 
   #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
-    if (isAmbiguous(request)) {
+    const head = new Head(request);
+    if (head.ambiguous) {
       this.#parts.tally.upgrade('bad_request');
       response.close();
       return;
     }
-    const address = this.#addressOf(response, request);
+    const address = this.#addressOf(response, head);
     const excluded = this.#parts.excluded(address);
     if (excluded !== undefined) return this.#turnAway(response, excluded);
     const hasty = this.#attemptRefusal(address);
     if (hasty !== undefined) return this.#refuse(response, hasty);
     if (this.#parts.certified && !hasCertificate(response))
       return this.#refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
-    const handshake = readHandshake(request, this.#parts.policy);
+    const handshake = readHandshake(request, head, this.#parts.policy);
     if (isRefusal(handshake)) return this.#refuse(response, handshake);
     const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
     const waiting: Waiting = { response, context, handshake, address, aborted: undefined };
-    const { kind, text } = handshake.credential;
+    this.#paced(waiting, () => this.#proceed(waiting));
+  }
+
+  #proceed(waiting: Waiting): void {
+    const { kind, text } = waiting.handshake.credential;
     if (kind === 'ticket') return this.#judge(waiting, this.#parts.openTicket(text));
     const known = this.#parts.verifier.known(text);
     if (known !== undefined) return this.#judge(waiting, known);
     this.#hold(
       waiting,
       () => this.#check(text),
-      (verdict) => this.#judge(waiting, verdict),
+      (verdict) => this.#paced(waiting, () => this.#judge(waiting, verdict)),
     );
   }
 
-  #addressOf(response: HttpResponse, request: HttpRequest): string {
+  /** Now, or when a later turn of the loop has time for it, unless the client has left by then. */
+  #paced(waiting: Waiting, then: () => void): void {
+    const { pace, tally } = this.#parts;
+    if (pace.free) return pace.run(then);
+    tally.upgradesDeferred++;
+    this.#onAborted(waiting, () => {
+      waiting.aborted = undefined;
+      tally.upgrade('aborted');
+    });
+    pace.later(() => {
+      if (waiting.aborted === undefined) return;
+      waiting.aborted = undefined;
+      this.#guarded(waiting.response, then);
+    });
+  }
+
+  /** Until `waiting.aborted` is something else. */
+  #onAborted(waiting: Waiting, aborted: () => void): void {
+    waiting.aborted = aborted;
+    // Again where it waits a second time: the last one counts.
+    waiting.response.onAborted(() => waiting.aborted?.());
+  }
+
+  #addressOf(response: HttpResponse, head: Head): string {
     const { proxyHops } = this.#parts;
     const remote = addressOf(response.getRemoteAddressAsText());
-    return proxyHops === 0 ? remote : clientAddress(remote, forwardedFor(request), proxyHops);
+    // A proxy may have added a line of its own: of the first alone the client could be the author.
+    return proxyHops === 0 ? remote : clientAddress(remote, head.all('x-forwarded-for'), proxyHops);
   }
 
   #attemptRefusal(address: string): Refusal | undefined {
@@ -194,9 +230,7 @@ export class Upgrades {
         settle(() => this.#refuse(response, REFUSALS.timeout('the handshake could not be checked in time'))),
       limits.upgradeTimeoutMs,
     );
-    waiting.aborted = aborted;
-    // Again where it waits a second time: the last one counts.
-    response.onAborted(() => waiting.aborted?.());
+    this.#onAborted(waiting, aborted);
     ask()
       .then(
         (answer) => settle(() => then(answer)),

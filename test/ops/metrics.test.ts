@@ -52,6 +52,7 @@ test('every plain count of the tally is exposed with its value', async () => {
     fairTurns: 'fair_turns_total',
     replayed: 'replayed_total',
     deferred: 'deferred_total',
+    upgradesDeferred: 'upgrades_deferred_total',
     catchUps: 'catch_ups',
     catchUpBytes: 'catch_up_bytes_total',
     slowLooks: 'slow_looks_total',

@@ -14,6 +14,8 @@ export const LIMITS: Limits = {
   rooms: 100_000,
   pendingUpgrades: 100,
   upgradeTimeoutMs: 5000,
+  upgradeTurnMs: 4,
+  waitingUpgrades: 1000,
   turnMessages: 512,
   turnBytes: 262_144,
   inboundQueueBytes: 4_194_304,

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { withBus } from '../../support/buses.mjs';
 import { scrape } from '../../support/metrics.mjs';
-import { cpuSeconds, pinSelf, waitedSeconds } from '../../support/process.mjs';
+import { cpuSeconds, pinSelf, putFirst, waitedSeconds } from '../../support/process.mjs';
 import { Publisher } from '../../support/publisher.mjs';
 import { sleep } from '../../support/stats.mjs';
 import { mint } from '../../support/token.mjs';
@@ -54,6 +54,9 @@ async function storm(dropped, target, loseAll) {
   const to = (n) => ({ ...target.listen, localAddress: `127.0.0.${2 + n}` });
   const workers = Array.from({ length: WORKERS }, () => new Worker(CLIENTS));
   const bystanders = new Worker(CLIENTS);
+  // They stand for clients with a machine of their own: before the thousands that come back, on the same CPU here.
+  putFirst(bystanders.pid);
+  putFirst(process.pid);
   const each = clients / WORKERS;
   const far = Math.floor(each / FAR_ONE_IN);
   await Promise.all(workers.map((worker, n) => come(worker, from(n), far, true)));

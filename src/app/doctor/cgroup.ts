@@ -9,7 +9,7 @@ const MIB = 1024 ** 2;
 /** Version 1 says "none" by a number of this size. */
 const NO_LIMIT = 2 ** 60;
 
-/** Measured (docs/operations/capacity.md): 91 MB before the first connection; 6.2 KB for each, 4 KB more of the kernel. */
+/** Measured (docs/operations/capacity.md): 91 MB before the first connection; 4.7 KB for each, 4 KB more of the kernel. */
 const PROCESS_BYTES = 128 * MIB;
 const CONNECTION_BYTES = 10 * 1024;
 
