@@ -154,7 +154,9 @@ export function showFate({
     lines.push(`  refused ${time(at)} on ${node}: ${code}${user === undefined ? '' : `, from ${user}`}`);
   for (const one of sessions)
     lines.push(`  session ${one.session} on ${one.node}: ${SAYS[one.fate](one)}${afterwards(one)}`);
-  if (sessions.length === 0) lines.push(`  no session of the user is known since ${latest(nodes)}`);
+  // Of a message that there never was no session has anything to say.
+  if (sessions.length === 0 && refused.length === 0)
+    lines.push(`  no session of the user is known since ${latest(nodes)}`);
   for (const node of missing) lines.push(`  ${node} has not answered`);
   return `${lines.join('\n')}\n`;
 }

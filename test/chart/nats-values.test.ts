@@ -40,4 +40,6 @@ test('three servers with TLS, and disk for all streams of the broker', () => {
   assert.equal(at(values, 'config.nats.tls.enabled'), true);
   assert.equal(at(values, 'config.cluster.tls.enabled'), true);
   assert.equal(at(values, 'config.jetstream.fileStore.pvc.size'), '20Gi');
+  // docs/operations/runbooks.md, NATS disk full: the server's own limit comes first.
+  assert.equal(at(values, 'config.jetstream.fileStore.maxSize'), '16Gi');
 });

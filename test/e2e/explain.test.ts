@@ -180,6 +180,9 @@ test('refused: to whoever asks, by the msgId', async () => {
     said.refused.map(({ user: who, code }) => [who, code]),
     [['p-ann', 'forbidden']],
   );
+  const run = await cli('--room', room, '--user', 'p-bob', '--msg-id', 'no');
+  // Nothing of sessions: p-bob has one, and was asked about a message that there never was.
+  assert.match(run.stdout, /^refused\n {2}refused at \S+ on \S+: forbidden, from p-ann\n$/);
   const api = await fetch(`${tests.broker.httpUrl}/api/v1/publish`, {
     method: 'POST',
     headers: { authorization: `Bearer ${ADMIN}` },
