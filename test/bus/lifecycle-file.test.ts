@@ -60,6 +60,20 @@ test('files are begun anew when they are large, the oldest go, and a line cut sh
   await next.close();
 });
 
+test('a start adds no line of its own', async () => {
+  for (let run = 0; run < 3; run++) {
+    const log = new FileLifecycle({ dir, settings, log: QUIET });
+    await log.start();
+    log.append(event(run));
+    await log.close();
+  }
+  const lines = readFileSync(join(dir, 'lifecycle.jsonl'), 'utf8').split('\n');
+  assert.deepEqual(
+    lines.map((line) => line === ''),
+    [false, false, false, true],
+  );
+});
+
 test('a broker killed: the next one tells how its sessions ended, once', async () => {
   const config = { state: { dir }, lifecycle: { enabled: true, graceMs: '1s' } };
   const recorded = () =>

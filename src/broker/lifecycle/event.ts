@@ -46,6 +46,8 @@ export interface Parting {
   readonly places: readonly string[];
   readonly code?: number;
   readonly inferred?: true;
+  /** The session has a newer connection, whose node tells its end. */
+  readonly wentOn?: true;
   /** Milliseconds since 1970: until then it may come back. */
   readonly until: number;
 }

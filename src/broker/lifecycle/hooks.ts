@@ -4,6 +4,8 @@
 export interface Lived {
   readonly id: string;
   readonly generation: number;
+  /** Of its connections that are known of. */
+  readonly newest: number;
   readonly identity: { readonly user: string; readonly tenant: string };
   /** By name; `present` once the join has been answered. */
   readonly rooms: ReadonlyMap<string, { readonly present: boolean; readonly place: string }>;

@@ -12,7 +12,7 @@ import {
 import { Heirs } from './heirs.ts';
 import type { LifecycleHooks, Lived } from './hooks.ts';
 import { Occupancy } from './occupancy.ts';
-import { type Known, Whereabouts } from './whereabouts.ts';
+import { type Known, type Verdict, Whereabouts } from './whereabouts.ts';
 
 export interface LifecycleParts {
   readonly sink: LifecycleSink;
@@ -83,7 +83,9 @@ export class Lifecycle implements LifecycleHooks {
   closed(session: Lived, code: number): void {
     const { clock, graceMs } = this.#parts;
     const places = present(session);
-    const parting: Parting = { ...this.#whoOf(session), places, code, until: clock.now() + graceMs };
+    const wentOn = session.newest > session.generation;
+    const until = clock.now() + graceMs;
+    const parting = { ...this.#whoOf(session), places, code, until, ...(wentOn && { wentOn }) };
     if (code === KICKED) {
       this.#append(eventOf('kicked', parting, clock.now()));
       for (const place of parting.places) this.#leave(parting, place);
@@ -122,13 +124,16 @@ export class Lifecycle implements LifecycleHooks {
     this.#partings = this.#partings.filter((parting) => !told.has(parting));
     for (const parting of due)
       if (this.#newest.get(parting.session) === parting) this.#newest.delete(parting.session);
-    for (const { parting, wentOn, left } of verdicts) {
-      for (const place of left) this.#leave(parting, place);
-      // It is in those rooms still, elsewhere or by a later connection.
-      for (const place of parting.places)
-        if (!left.includes(place)) this.#occupancy.left(keyOf(parting.tenant, roomOf(place)));
-      if (!wentOn) this.#append(eventOf('expired', parting, this.#parts.clock.now()));
-    }
+    for (const verdict of verdicts) this.#end(verdict);
+  }
+
+  #end({ parting, wentOn, left }: Verdict): void {
+    for (const place of left) this.#leave(parting, place);
+    // It is in those rooms still, elsewhere or by a later connection.
+    for (const place of parting.places)
+      if (!left.includes(place)) this.#occupancy.left(keyOf(parting.tenant, roomOf(place)));
+    // The newer connection may have ended with its node meanwhile: whoever tells that tells this, too.
+    if (!wentOn && !parting.wentOn) this.#append(eventOf('expired', parting, this.#parts.clock.now()));
   }
 
   /** Of a node that has died: its rooms were never counted here. */
@@ -198,7 +203,7 @@ export class Lifecycle implements LifecycleHooks {
   }
 }
 
-type Who = Omit<Parting, 'places' | 'until'>;
+type Who = Omit<Parting, 'places' | 'until' | 'wentOn'>;
 
 function eventOf(event: LifecycleKind, parting: Who, at: number, place?: string): LifecycleEvent {
   const { session, generation, tenant, user, node, run, code, inferred } = parting;

@@ -103,7 +103,17 @@ class Lines {
     await mkdir(this.#parts.dir, { recursive: true });
     await this.#open();
     // What a crash has cut short must not join the next line.
-    if (this.#bytes > 0) await this.#file?.write('\n');
+    if (this.#bytes > 0 && !(await this.#ended())) await this.#file?.write('\n');
+  }
+
+  async #ended(): Promise<boolean> {
+    const file = await open(this.#path(), 'r');
+    try {
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, this.#bytes - 1);
+      return buffer.toString() === '\n';
+    } finally {
+      await file.close();
+    }
   }
 
   append(line: string): void {

@@ -143,7 +143,13 @@ describe('lifecycle events of three brokers', () => {
     const gone = await Promise.all(Array.from({ length: 20 }, (_, at) => client(c, `k${at}`)));
     for (const one of gone) await one.join('dead');
     const [first] = gone as [Client];
-    await sleep(500);
+    // Whose former connection is still within its grace when the node of the newer one dies.
+    const moved = await client(pods[0] as Pod, 'moved');
+    await moved.join('moving');
+    await (await resume(c, moved)).join('moving');
+    await moved.closed;
+    const ofMoved = ({ user }: LifecycleEvent) => user === 'moved';
+    await settled(async () => assert.equal((await recorded(ofMoved)).length, 5));
     await c.kill();
     const back = await resume(pods[0] as Pod, first);
     await back.join('dead');
@@ -158,6 +164,8 @@ describe('lifecycle events of three brokers', () => {
     assert.equal(events.length, 2 * 19, 'once');
     assert.ok(events.every(({ inferred, node }) => inferred === true && node === 'pod-3'));
     assert.ok(!events.some(({ user }) => user === 'k0'), 'who came back has not left');
+    const expired = (await recorded(ofMoved)).filter(({ event }) => event === 'expired');
+    assert.deepEqual(names(expired), ['expired 2'], 'the newest connection alone');
     await back.close();
     await settled(async () => {
       const rooms = await recorded(({ room, session }) => room === 'dead' && session === undefined);
