@@ -125,6 +125,11 @@ export class Tally {
   /** Rooms, users and keys whose window is open, and the payloads that wait for its end. */
   signalSlots = 0;
   signalBytes = 0;
+  /** Of other nodes' members, over all rooms: names, and hashes of samples. */
+  presenceNames = 0;
+  presenceHashes = 0;
+  /** Lost connections whose users stay, times the rooms that they were in. */
+  presenceKept = 0;
   readonly signals = new Map<SignalOutcome, number>();
   readonly slow = new Map<SlowOutcome, number>();
   readonly upgrades = new Map<UpgradeOutcome, number>();

@@ -67,6 +67,7 @@ export function createMetrics(source: MetricsSource): Metrics {
   const gc = new GcMeter();
   describeConnections(instruments, source.tally);
   describeTraffic(instruments, source.tally);
+  describePresence(instruments, source.tally);
   describeCompression(instruments, source.tally);
   describeSlow(instruments, source.tally);
   describeIdentity(instruments, source.tally.identity);
@@ -226,6 +227,24 @@ function describeTraffic(instruments: Instruments, tally: Tally): void {
     'publish_ack_seconds',
     "From a client's publish to the bus's answer; refused as unavailable or overloaded: beyond all bounds.",
     tally.acks,
+  );
+}
+
+function describePresence(instruments: Instruments, tally: Tally): void {
+  instruments.gauge(
+    'presence_others_names',
+    'Members of other brokers that are kept by name, over all rooms; about 190 bytes each. At presence.othersNames rooms are told as counts.',
+    () => tally.presenceNames,
+  );
+  instruments.gauge(
+    'presence_others_hashes',
+    'Hashes of samples of other brokers, over all rooms; 8 bytes each. Bounded by presence.othersSketches.',
+    () => tally.presenceHashes,
+  );
+  instruments.gauge(
+    'presence_kept',
+    'Lost connections whose users stay for their grace, times the rooms that they were in. Bounded by presence.kept.',
+    () => tally.presenceKept,
   );
 }
 

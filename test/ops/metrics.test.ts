@@ -61,6 +61,9 @@ test('every plain count of the tally is exposed with its value', async () => {
     compressed: 'compressed_total',
     compressedBytes: 'compressed_bytes_total',
     uncompressed: 'uncompressed_total',
+    presenceNames: 'presence_others_names',
+    presenceHashes: 'presence_others_hashes',
+    presenceKept: 'presence_kept',
     signalSlots: 'ephemeral_slots',
     signalBytes: 'ephemeral_held_bytes',
   } as const;

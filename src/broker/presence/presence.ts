@@ -12,6 +12,7 @@ import type { After, Clock, Defer, Fanout } from '../ports.ts';
 import type { Room } from '../room.ts';
 import type { Rooms } from '../rooms.ts';
 import type { PresenceSettings } from '../settings.ts';
+import type { Tally } from '../tally.ts';
 import { Gossip } from './gossip.ts';
 import { Graces } from './graces.ts';
 import { RoomPresence, type Shared, type WatchedRoom } from './view.ts';
@@ -25,6 +26,7 @@ export interface PresenceParts {
   readonly clock: Clock;
   readonly after: After;
   readonly defer: Defer;
+  readonly tally: Tally;
 }
 
 /** What a query is answered. */
@@ -155,6 +157,11 @@ export class Presence implements Answerable {
   tick(now: number): void {
     this.#graces.tick(now);
     this.#gossip?.tick();
+    const { tally } = this.#parts;
+    const { load } = this.#shared;
+    tally.presenceNames = load.names;
+    tally.presenceHashes = load.hashes;
+    tally.presenceKept = this.#graces.size;
   }
 
   /** `flushAnswers` of a turn, or what waited for `presence.batchMs`. */

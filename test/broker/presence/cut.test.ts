@@ -59,6 +59,7 @@ describe('graces while a node is cut off', () => {
       turn();
       pass(a, GRACE_MS + 2000);
       assert.deepEqual(leaves(watcher), [], 'while nobody can know');
+      assert.deepEqual([a.sim.tally.presenceKept, a.sim.tally.presenceNames], [2, 0]);
 
       await nats.up();
       await until(() => {
@@ -77,6 +78,8 @@ describe('graces while a node is cut off', () => {
       });
       assert.deepEqual(leaves(watcher), ['bob']);
       assert.equal(changes(watcher).at(-1)?.count, 2);
+      pass(a, 1000);
+      assert.deepEqual([a.sim.tally.presenceKept, a.sim.tally.presenceNames], [0, 1]);
 
       await nats.server(0).kill();
       await until(() => all.every(({ cluster }) => !cluster.connected));
