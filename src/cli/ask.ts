@@ -1,5 +1,5 @@
 /** One call of a broker's admin API. */
-import { isTree } from '../config/document.ts';
+import { isTree } from '../config/tree.ts';
 
 /** How long a broker may take to answer. */
 const TIMEOUT_MS = 10_000;

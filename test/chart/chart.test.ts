@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { chartReadme } from '../../scripts/chart.ts';
+import { drainFlags } from '../../src/cli/drain.ts';
 import { loadConfig } from '../../src/config.ts';
 import { validator } from '../support/chart-tools.ts';
 import { at, CHART, lint, type Manifest, ROOT, render, rendered, the, VALUE_SETS } from './render.ts';
@@ -137,6 +138,35 @@ test('the grace period is what the drain of the settings takes', async () => {
   assert.equal(await grace('config.drain.deadlineMs=2m', 'drain.preStopSeconds=20'), 150);
   assert.equal(await grace('config.drain.deadlineMs=1500', 'drain.preStopSeconds=0'), 12);
   assert.equal(await grace('drain.terminationGracePeriodSeconds=35'), 35);
+});
+
+test('a pod waits until it is out of the endpoints and drains; without an admin token SIGTERM does', async () => {
+  const preStop = async (values: string, ...sets: string[]): Promise<unknown> =>
+    at(pod(await rendered(values, ...sets)), 'containers.0.lifecycle.preStop');
+  const command = (...last: string[]) => ({
+    exec: {
+      command: [
+        ...['node', 'dist/cli.js', 'drain', '--wait', '--after=5s', '--admin=http://127.0.0.1:9090'],
+        ...last,
+      ],
+    },
+  });
+  const sleep = { sleep: { seconds: 5 } };
+  assert.deepEqual(
+    await preStop('cluster-values.yaml'),
+    command('--admin-token-file=/run/secrets/carillon/admin-token'),
+  );
+  assert.deepEqual(await preStop('cluster-values.yaml', 'drain.command=false'), sleep);
+  assert.deepEqual(await preStop('single-values.yaml'), sleep);
+  const token = 'secrets.env.CARILLON_ADMIN_TOKEN';
+  assert.deepEqual(await preStop('single-values.yaml', `${token}.secretName=a`, `${token}.key=b`), command());
+  assert.equal(
+    at(pod(await rendered('single-values.yaml', 'drain.preStopSeconds=0')), 'containers.0.lifecycle'),
+    undefined,
+  );
+  // Flags that the command knows.
+  const [, , , ...flags] = command('--admin-token-file=x').exec.command;
+  assert.ok(drainFlags(flags).ok);
 });
 
 test('proxies keep silent connections for longer than the heartbeat, and not for ever', async () => {

@@ -27,7 +27,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   app: SERVER,
   supervisor: [...SERVER, 'app'],
   main: [...SERVER, 'cli', 'app', 'supervisor'],
-  'cli.ts': [...SERVER, 'cli', 'app', 'supervisor', 'main'],
+  commands: [...SERVER, 'cli', 'app', 'supervisor', 'main'],
+  'cli.ts': ['cli', 'commands'],
 };
 
 /** Implementations of one port: what they share stands beside them, and app.ts picks one. */
@@ -76,7 +77,7 @@ const KEPT: readonly { readonly module: RegExp; readonly only: RegExp; readonly 
     only: /^src\/ops\/tracing\.ts$/,
     why: 'it is loaded only where tracing is on',
   },
-  { module: /^(node:)?process$/, only: /^src\/(main|cli|ops\/process)\.ts$/, why: 'see PROCESS' },
+  { module: /^(node:)?process$/, only: /^src\/(main|cli|commands|ops\/process)\.ts$/, why: 'see PROCESS' },
   {
     module: /^node:/,
     only: /^src\/(?!protocol\/|broker\/|client\/|page\/)/,
@@ -105,10 +106,10 @@ const CLOCKS = [
 const TIMERS = ['setTimeout', 'setInterval', 'setImmediate'];
 
 /**
- * Only these touch the process: main.ts and cli.ts are it, and ops/process.ts reads its memory and CPU time for the
+ * Only these touch the process: main.ts, cli.ts and commands.ts are it, and ops/process.ts reads its memory and CPU time for the
  * metrics, which no other module of Node tells.
  */
-const PROCESS = /^src\/(main|cli|ops\/process)\.ts$/;
+const PROCESS = /^src\/(main|cli|commands|ops\/process)\.ts$/;
 
 export function bannedUses(sources: readonly Source[]): string[] {
   return sources.flatMap(({ path, uses, faults }) => {

@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { type RunningBroker, startBroker } from '../../support/broker.ts';
+import { startBroker } from '../../support/broker.ts';
 import { metrics, settled } from '../conformance/client.ts';
 import { ADMIN_TOKEN, admin, connectTo, pidOf, readiness } from './support.ts';
 
@@ -66,11 +69,11 @@ test('/readyz fails while it drains; a second signal ends all at once', async ()
 
 /** `carillon drain`, with what it has told. */
 async function drainCommand(
-  broker: RunningBroker,
+  env: Readonly<Record<string, string>>,
   ...args: string[]
 ): Promise<{ code: number; lines: string }> {
-  const child = spawn(process.execPath, ['dist/cli.js', 'drain', '--admin', broker.adminUrl, ...args], {
-    env: { ...process.env, CARILLON_ADMIN_TOKEN: ADMIN_TOKEN },
+  const child = spawn(process.execPath, ['dist/cli.js', 'drain', ...args], {
+    env: { ...process.env, CARILLON_JWT_SECRET: 'x'.repeat(40), ...env },
   });
   const lines = text(child.stdout);
   const [code] = await once(child, 'exit');
@@ -86,7 +89,10 @@ test('C4.10 a drain without a name is that of all workers, and the progress thei
     clients.push(await connectTo(broker, worker, { sub: `user-${clients.length}` }));
   const before = (await admin(broker, 'drain')) as Progress;
   assert.deepEqual([before.state, before.nodes], ['none', ['pod-1-w1', 'pod-1-w2']]);
-  const { code, lines } = await drainCommand(broker, '--wait');
+  const { code, lines } = await drainCommand(
+    { CARILLON_ADMIN_TOKEN: ADMIN_TOKEN },
+    ...['--admin', broker.adminUrl, '--wait'],
+  );
   assert.equal(code, 0, lines);
   assert.match(lines, /^draining: pod-1-w1, pod-1-w2\n[\s\S]*done: 3 of 3 sent away/);
   for (const client of clients) {
@@ -107,7 +113,11 @@ test('C4.10 a drain without a name is that of all workers, and the progress thei
   assert.deepEqual(await broker.stop(), { code: 0, signal: null }, broker.logs.join('\n'));
 });
 
-test('with a name a drain is that of one worker, and the others go on', async () => {
+test('with a name a drain is that of one worker, and the others go on', async (context) => {
+  const dir = mkdtempSync(join(tmpdir(), 'carillon-drain-'));
+  context.after(() => rmSync(dir, { recursive: true }));
+  const settings = join(dir, 'carillon.yaml');
+  writeFileSync(settings, JSON.stringify({ admin: { token: ADMIN_TOKEN } }));
   const broker = await startBroker({
     config: { ...config, node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
   });
@@ -115,7 +125,9 @@ test('with a name a drain is that of one worker, and the others go on', async ()
     await connectTo(broker, 1, { sub: 'ann' }),
     await connectTo(broker, 2, { sub: 'bob' }),
   ];
-  const { code, lines } = await drainCommand(broker, '--node', 'pod-1-w2', '--wait');
+  // It finds the listener and the token where the broker does.
+  const env = { CARILLON_ADMIN_LISTEN: new URL(broker.adminUrl).host, CARILLON_ADMIN_TOKEN: '' };
+  const { code, lines } = await drainCommand(env, '--config', settings, '--node', 'pod-1-w2', '--wait');
   assert.equal(code, 0, lines);
   assert.match(lines, /^draining: pod-1-w2\n/);
   assert.equal((await leaves.closed).code, 4200);
