@@ -90,13 +90,6 @@ export class UwsConnection implements Connection {
     this.#socket?.publish(topic, data, encoding === 'msgpack');
   }
 
-  /** Runs the task while this socket holds the one cork buffer of uWebSockets.js. false: it is closed. */
-  cork(task: () => void): boolean {
-    if (this.#socket === undefined) return false;
-    this.#socket.cork(task);
-    return true;
-  }
-
   end(code: number, reason: string): void {
     if (this.#socket === undefined) return;
     this.#ending = cut(reason);

@@ -18,6 +18,7 @@ import type { Encoding } from '../protocol/frames.ts';
 import { Apps, type Generation } from './apps.ts';
 import { Compression, type CompressionSettings, NO_COMPRESSION } from './compression.ts';
 import type { SocketData, UwsConnection } from './connection.ts';
+import { CorkHolder } from './cork.ts';
 import type { HandshakePolicy } from './handshake.ts';
 import { serveHttp } from './http.ts';
 import { InboundShares } from './inbound.ts';
@@ -82,7 +83,7 @@ export class Transport implements Fanout {
   readonly #compression: Compression;
   readonly #listener: Listener;
   #draining = false;
-  readonly #open = new Set<UwsConnection>();
+  readonly #cork = new CorkHolder();
   #accept: Accept | undefined;
   #openTicket = NO_TICKETS;
   #admit: Admit = () => undefined;
@@ -133,8 +134,14 @@ export class Transport implements Fanout {
     this.#openTicket = openTicket;
     this.#admit = admit;
     this.#inquire = inquire;
-    const { host, port } = this.#parts;
-    const real = await this.#listener.listen(this.#apps.newest, host, port);
+    const { host, port, log } = this.#parts;
+    await this.#cork
+      .open()
+      .catch((error: unknown) => log.warn({ err: error }, 'upgrades will print warnings'));
+    const real = await this.#listener.listen(this.#apps.newest, host, port).catch((error: unknown) => {
+      this.#cork.close();
+      throw error;
+    });
     return `${host.includes(':') ? `[${host}]` : host}:${real}`;
   }
 
@@ -148,6 +155,7 @@ export class Transport implements Fanout {
   close(): void {
     this.stopAccepting();
     this.#apps.close();
+    this.#cork.close();
   }
 
   /** How late the loop has been of late (p99, milliseconds): it decides whether anything is compressed. */
@@ -190,7 +198,7 @@ export class Transport implements Fanout {
       openTicket: (ticket) => this.#openTicket(ticket),
       inquire: (identity, resumes) => this.#inquire(identity, resumes),
       admit: (identity, resumes, elsewhere) => this.#admit(identity, resumes, elsewhere),
-      besideCork: (task) => this.#besideCork(task),
+      besideCork: (task) => this.#cork.hold(task),
     });
     return {
       // Shared: a window of its own would cost each connection 75 KB. What is compressed is decided per message.
@@ -222,7 +230,6 @@ export class Transport implements Fanout {
     const { connection, identity, resumes } = socket.getUserData();
     connection.opened(socket, generation);
     this.#apps.opened(generation);
-    this.#open.add(connection);
     this.#networks.opened(connection.address);
     try {
       connection.peer = this.#accept?.(connection, identity, resumes);
@@ -237,16 +244,10 @@ export class Transport implements Fanout {
     const code = causeOf(received, text, connection.ending !== undefined);
     connection.gone();
     this.#apps.closed(generation);
-    this.#open.delete(connection);
     this.#listener.webSocketClosed();
     this.#networks.closed(connection.address);
     const timedOut = code === HEARTBEAT_TIMEOUT.code;
     connection.peer?.closed(code, timedOut ? HEARTBEAT_TIMEOUT.meaning : connection.ending);
-  }
-
-  #besideCork(task: () => void): boolean {
-    const [holder] = this.#open;
-    return holder?.cork(task) ?? false;
   }
 
   /**

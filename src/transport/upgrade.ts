@@ -43,7 +43,7 @@ export interface UpgradeParts {
   ) => ConnectRefusal | undefined;
   /** Bounds what handshakes take of a turn of the loop. */
   readonly pace: Pace;
-  /** Runs the task while a WebSocket holds the one cork buffer of uWebSockets.js. false: there is no WebSocket. */
+  /** Runs the task while another socket holds the one cork buffer of uWebSockets.js. false: there is none. */
   readonly besideCork: (task: () => void) => boolean;
 }
 
@@ -269,7 +269,7 @@ export class Upgrades {
     // WebSocket for the corked response, which the upgrade has moved, and closes it with 1006 (10 of 48,000;
     // uncorked 0 of 88,000). But without any, it prints a warning each time: so another socket holds the buffer.
     // What makes an uncorked upgrade deadly, `Connection: close`, has been refused by the handshake (rules 2, 3).
-    if (!this.#parts.besideCork(() => response.cork(upgrade))) upgrade();
+    if (!this.#parts.besideCork(upgrade)) upgrade();
     this.#parts.tally.upgrade('accepted');
   }
 
