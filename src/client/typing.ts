@@ -68,13 +68,19 @@ export class Typing {
   heard({ from, key, ephemeral, payload, expireMs = this.#parts.expireMs() }: EventFrame): boolean {
     if (key !== TYPING_KEY || ephemeral !== true) {
       // Whoever has written is not typing any more, whatever became of the signal that says so.
-      if (ephemeral !== true) this.gone(from);
+      if (ephemeral !== true) this.#wrote(from);
       return false;
     }
     const { typing } = (payload ?? {}) as { readonly typing?: unknown };
     if (typing !== true) this.gone(from);
     else if (from !== this.#parts.user()) this.#began(from, performance.now() + expireMs);
     return true;
+  }
+
+  #wrote(user: string): void {
+    // The others take us for silent now: the next key has to be told at once.
+    if (user === this.#parts.user()) this.#toldAt = undefined;
+    this.gone(user);
   }
 
   gone(user: string): void {

@@ -57,6 +57,17 @@ test('at once, not at every key, again before it expires, and its end', async (t
   assert.deepEqual(peer.unread, [], 'it was over by itself, and nothing before the join was sent');
 });
 
+test('who has written without an end before it is told as typing again at the next key', async (t) => {
+  const { room, typing, peer } = await joinedRoom(t, { ephemeral: { perSecond: 10, expireMs: 600_000 } });
+  const heard = record<RoomEvent>((listener) => room.on('event', listener));
+  typing.start();
+  assert.equal(await said(peer), true);
+  peer.send(event(1, 0, { from: 'me' }));
+  await until(() => heard.length === 1);
+  typing.start();
+  assert.equal(await said(peer), true);
+});
+
 test('others: in the order in which they began, until they end, write, leave or fall silent', async (t) => {
   const { room, typing, peer } = await joinedRoom(t);
   const events = record<RoomEvent>((listener) => room.on('event', listener));
