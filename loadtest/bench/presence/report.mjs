@@ -9,7 +9,7 @@ const range = (values, show = (value) => value) => {
   return least === most ? `${least}` : `${least} to ${most}`;
 };
 const percent = (value) => (value * 100).toFixed(0);
-/** As shipped: heartbeats of 1 s, six of which may be missed. */
+/** As shipped: heartbeats of 600 ms, nine of which may be missed. */
 const KNOWN_MS = 6000;
 const LATE_MS = 1000;
 
