@@ -119,7 +119,7 @@ const limits = z.strictObject({
   pendingUpgrades: count(1, 1_000_000).prefault(1000),
   upgradeTimeoutMs: duration(100, 60_000).prefault('5s'),
   upgradeTurnMs: duration(1, 1000).prefault('4ms'),
-  waitingUpgrades: count(0, 1_000_000).prefault(10_000),
+  waitingUpgrades: count(0, 1_000_000).prefault(0),
   turnMessages: count(1, 1_000_000).prefault(512),
   turnBytes: size(KIB, GIB).prefault('256KiB'),
   inboundQueueBytes: size(KIB, GIB).prefault('4MiB'),
