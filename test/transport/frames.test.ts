@@ -169,12 +169,12 @@ test('every close code of ours arrives as it was sent', async (t) => {
   }
 });
 
-test('the close code of a client is what its session is told', async (t) => {
+test('the close code of a client is what its session is told, but for the codes of an application, which are the server’s to give', async (t) => {
   const local = await startTransport();
   t.after(() => local.transport.close());
   for (const [bytes, told] of [
     [closeFrame(1000, 'bye'), 1000],
-    [closeFrame(4321), 4321],
+    [closeFrame(4321), 4999],
     [frame({ opcode: close }), 1005],
   ] as const) {
     const client = await RawSocket.upgraded(local.port);
