@@ -228,7 +228,7 @@ export const settingsSchema = z.strictObject({
       windowMs: duration(0, HOUR_MS).prefault('5s'),
       deadlineMs: duration(100, HOUR_MS).prefault('25s'),
       perSecond: count(1, 1_000_000).prefault(500),
-      loopLagMs: duration(1, 60_000).prefault('50ms'),
+      loopLagMs: duration(1, 60_000).prefault('25ms'),
       awayMs: duration(10, 60_000).prefault('1s'),
     })
     .prefault({}),

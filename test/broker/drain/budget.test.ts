@@ -15,17 +15,17 @@ function paces(budget: DrainBudget, rounds: number, survivors: readonly Survivor
   return Array.from({ length: rounds }, () => Math.round(next(budget, survivors).perSecond));
 }
 
-test('with calm survivors it doubles from a sixteenth of what they are free to take, to all of it', () => {
-  assert.deepEqual(paces(new DrainBudget(SETTINGS), 6, [CALM]), [31, 63, 125, 250, 500, 500]);
+test('with calm survivors it grows by half from a sixteenth of what they are free to take, to all of it', () => {
+  assert.deepEqual(paces(new DrainBudget(SETTINGS), 9, [CALM]), [31, 47, 70, 105, 158, 237, 356, 500, 500]);
   const two = [CALM, { ...CALM, node: 'b' }];
-  assert.deepEqual(paces(new DrainBudget(SETTINGS), 6, two), [63, 125, 250, 500, 1000, 1000]);
+  assert.deepEqual(paces(new DrainBudget(SETTINGS), 9, two), [63, 94, 141, 211, 316, 475, 712, 1000, 1000]);
   const busy = [{ ...CALM, acceptsPerSecond: 300 }];
   assert.deepEqual(paces(new DrainBudget(SETTINGS), 1, busy), [13]);
 });
 
 test('a late loop halves it with each heartbeat, down to a floor; then it grows in steps', () => {
   const budget = new DrainBudget(SETTINGS);
-  paces(budget, 5, [CALM]);
+  paces(budget, 8, [CALM]);
   const late = { ...CALM, node: 'b', loopLagMs: 51 };
   const { limit, limitedBy } = next(budget, [CALM, late]);
   assert.deepEqual([limit, limitedBy], ['lag', 'b']);
@@ -36,7 +36,7 @@ test('a late loop halves it with each heartbeat, down to a floor; then it grows 
 
 test('more accepts than a survivor wants halve it, whoever sends them', () => {
   const budget = new DrainBudget(SETTINGS);
-  paces(budget, 5, [CALM]);
+  paces(budget, 8, [CALM]);
   const pace = next(budget, [{ ...CALM, acceptsPerSecond: 600 }]);
   assert.deepEqual(pace, { perSecond: 250, limit: 'accepts', limitedBy: 'a', survivors: 1 });
 });
@@ -44,7 +44,7 @@ test('more accepts than a survivor wants halve it, whoever sends them', () => {
 test('the survivor that takes the least sets the pace for all; one that is full does not count', () => {
   const small = { ...CALM, node: 'small', acceptsMax: 40 };
   const budget = new DrainBudget(SETTINGS);
-  paces(budget, 4, [CALM, small]);
+  paces(budget, 8, [CALM, small]);
   assert.deepEqual(next(budget, [CALM, small]), {
     perSecond: 80,
     limit: 'accepts',
@@ -76,8 +76,8 @@ test('those who come back late are sent at seven tenths of the pace at which the
     });
   const prompt = 700;
   next(budget, [CALM]);
-  assert.equal(after(31, prompt).perSecond, 62.5, 'what they need by themselves is not counted');
-  assert.equal(after(25, prompt + 500).perSecond, 62.5, 'fewer than half come back: it does not double');
+  assert.equal(after(31, prompt).perSecond, 46.875, 'what they need by themselves is not counted');
+  assert.equal(after(20, prompt + 500).perSecond, 46.875, 'fewer than half come back: it does not grow');
   assert.deepEqual(after(40, prompt + 1001), { perSecond: 28, limit: 'away', survivors: 1 });
   assert.equal(after(40, prompt + 900).perSecond, 28);
   assert.equal(after(28, prompt).perSecond, 38, 'from then on it grows in steps');
