@@ -55,8 +55,9 @@ export class Graces {
   of(closeCode: number): number {
     const { graceMs, drainGraceMs } = this.#settings;
     if (isFinal(closeCode)) return 0;
-    // Sent away for no fault of theirs, and as fast as all are that come back with them.
-    return closeCode === CLOSE_CODES.drain.code && graceMs > 0 ? Math.max(graceMs, drainGraceMs) : graceMs;
+    // Sent away for no fault of theirs, and as fast as all are that come back with them; with `overloaded` later still.
+    const away = closeCode === CLOSE_CODES.drain.code || closeCode === CLOSE_CODES.overloaded.code;
+    return away && graceMs > 0 ? Math.max(graceMs, drainGraceMs) : graceMs;
   }
 
   /** false: too many are kept already. */
