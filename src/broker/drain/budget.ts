@@ -14,7 +14,7 @@ export interface Survivor {
 
 /**
  * What keeps the pace from being higher. none: nothing drains; alone: no survivor is known, the pace is the fixed one;
- * growing: nothing yet; accepts, lag, full: a survivor; away: those sent away take long to come back; deadline: the last part of the deadline has begun; fast: somebody
+ * growing: nothing yet; accepts, lag, full: a survivor; away: those sent away take long to come back; deadline: it asks for more, or its last part has begun; fast: somebody
  * waits for the end.
  */
 export const DRAIN_LIMITS = [
@@ -89,7 +89,8 @@ const CALM = 0.75;
  * As TCP finds the pace of a network: it grows by half with each heartbeat until a survivor is strained, halves then, and
  * grows in even steps from there. A balancer spreads those that come back evenly, so the survivor that can take the
  * least sets the pace for all of them. What lies between, proxies and the clients themselves, shows only in how
- * long those are without a connection who have been sent away.
+ * long those are without a connection who have been sent away. Where the deadline asks for more, all that is left is spread evenly
+ * rather than sent at its end, unless a survivor is strained.
  */
 export class DrainBudget {
   readonly #settings: BudgetSettings;
@@ -122,14 +123,18 @@ export class DrainBudget {
     const share = this.#share;
     const wanted = share === undefined ? this.#begun(able, worst) : this.#changed(share, most, worst, path);
     this.#share = Math.min(most, Math.max(most * FLOOR, wanted));
-    const perSecond = (this.#share * able.length) / Math.max(1, drainers);
+    const toAll = able.length / Math.max(1, drainers);
+    const perSecond = this.#share * toAll;
+    const even = Math.min(most * toAll, evenPace(left, remainingMs));
+    if (even > perSecond && !strains.some(isSurvivorsOwn))
+      return { perSecond: even, limit: 'deadline', survivors: able.length };
     return { perSecond, ...this.#limitOf(worst, weakest), survivors: able.length };
   }
 
   /** Spread over all the time there is; few connections are gone sooner. */
   #alone(left: number, remainingMs: number): Pace {
-    const needed = (left * 1000) / Math.max(1, remainingMs);
-    return { perSecond: Math.max(this.#settings.perSecond, needed), limit: 'alone', survivors: 0 };
+    const perSecond = Math.max(this.#settings.perSecond, evenPace(left, remainingMs));
+    return { perSecond, limit: 'alone', survivors: 0 };
   }
 
   #begun(able: readonly Survivor[], { strain }: Strain): number {
@@ -167,6 +172,11 @@ export class DrainBudget {
   }
 }
 
+/** In connections a second: over all the time there is. */
+function evenPace(left: number, remainingMs: number): number {
+  return (left * 1000) / Math.max(1, remainingMs);
+}
+
 /** What it takes in a second; the last places of a node are not for one second. */
 function mostOf({ acceptsMax, spare }: Survivor): number {
   return Math.min(acceptsMax, spare);
@@ -180,6 +190,11 @@ interface Strain {
   readonly strain: number;
   /** The share that it takes, where that is known. */
   readonly takes?: number;
+}
+
+/** A node that takes connections has too much to do. */
+function isSurvivorsOwn({ node, strain }: Strain): boolean {
+  return node !== undefined && strain > 1;
 }
 
 function strainOf({ node, acceptsPerSecond, acceptsMax, loopLagMs }: Survivor, lagLimitMs: number): Strain {

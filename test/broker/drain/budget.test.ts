@@ -8,7 +8,7 @@ const SETTINGS = { perSecond: 500, loopLagMs: 50, awayMs: 1000 };
 const CALM: Survivor = { node: 'a', acceptsPerSecond: 0, acceptsMax: 500, spare: 10_000, loopLagMs: 2 };
 
 function next(budget: DrainBudget, survivors: readonly Survivor[], drainers = 1): Pace {
-  return budget.next({ survivors, drainers, left: 1000, remainingMs: 20_000 });
+  return budget.next({ survivors, drainers, left: 100, remainingMs: 20_000 });
 }
 
 function paces(budget: DrainBudget, rounds: number, survivors: readonly Survivor[]): number[] {
@@ -64,13 +64,26 @@ test('alone it keeps the pace of the settings, and goes beyond it only for the d
   assert.equal(alone(40_000), 2000);
 });
 
+test('where the deadline asks for more, all are spread evenly, at most at what survivors take; not while one is strained', () => {
+  const hard = (survivor: Survivor, left: number) =>
+    new DrainBudget(SETTINGS).next({ survivors: [survivor], drainers: 1, left, remainingMs: 20_000 });
+  assert.deepEqual(hard(CALM, 4000), { perSecond: 200, limit: 'deadline', survivors: 1 });
+  assert.equal(hard(CALM, 40_000).perSecond, 500);
+  assert.deepEqual(hard({ ...CALM, loopLagMs: 51 }, 4000), {
+    perSecond: 10,
+    limit: 'lag',
+    limitedBy: 'a',
+    survivors: 1,
+  });
+});
+
 test('those who come back late are sent at seven tenths of the pace at which they come, until nobody waits', () => {
   const budget = new DrainBudget(SETTINGS);
   const after = (perSecond: number, awayMs: number) =>
     budget.next({
       survivors: [CALM],
       drainers: 1,
-      left: 1000,
+      left: 100,
       remainingMs: 20_000,
       returns: { perSecond, awayMs },
     });

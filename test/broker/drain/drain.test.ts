@@ -132,7 +132,7 @@ test('with nobody there it is over at once', () => {
 });
 
 test('the pace follows the heartbeats', () => {
-  const world = new World(3000, { deadlineMs: 60_000 }, [CALM, CALM]);
+  const world = new World(3000, { deadlineMs: 600_000 }, [CALM, CALM]);
   const in2s = () => {
     const before = ended(world).length;
     // The next round begins after it.
@@ -148,12 +148,19 @@ test('the pace follows the heartbeats', () => {
   assert.deepEqual([limit, limitedBy, survivors], ['lag', 'n1', 2]);
 });
 
+test('in time for the deadline where the others can take it, though the pace is not found yet', () => {
+  const world = new World(1200, { roundMs: 600 }, [CALM, CALM]);
+  world.pass(15_000);
+  assert.ok(ended(world).length === 1200, `${ended(world).length} of 1200`);
+  assert.ok(ended(world).every(({ endedWith }) => endedWith === 'drain'));
+});
+
 test('another node that drains takes half, as long as it has connections', () => {
   const draining = { ...CALM, draining: true, connections: 7 };
-  const both = new World(1000, {}, [CALM, draining]);
+  const both = new World(50, {}, [CALM, draining]);
   both.pass(1999);
   assert.equal(ended(both).length, 6);
-  const other = new World(1000, {}, [CALM, { ...draining, connections: 0 }]);
+  const other = new World(50, {}, [CALM, { ...draining, connections: 0 }]);
   other.pass(1999);
   assert.equal(ended(other).length, 12);
 });
@@ -198,7 +205,7 @@ test('a nearer deadline is kept, a farther one is not taken', () => {
 });
 
 test('in a hurry everybody without a slot gets one within the moment', () => {
-  const world = new World(1000, {}, [CALM]);
+  const world = new World(1000, { deadlineMs: 600_000 }, [CALM]);
   world.drain.hurry(300);
   world.pass(300);
   assert.ok(ended(world).length >= 950, `${ended(world).length}`);
