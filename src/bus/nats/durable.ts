@@ -285,6 +285,7 @@ export class Durable {
   #epochsOf(streams: Streams, store: Store): Epochs {
     const { env, node, options, subjects, connected, retention } = this.#parts;
     const marks = new Marks({
+      store,
       requests: this.#requests,
       subjects,
       timeoutMs: options.ackTimeoutMs,

@@ -13,17 +13,20 @@ export interface PubAck {
   readonly error?: ApiError;
 }
 
+/** As STREAM.MSG.GET gives it: headers and payload in base64. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly seq: number;
+  readonly hdrs?: string;
+  readonly data?: string;
+  /** RFC 3339, to the nanosecond. */
+  readonly time: string;
+}
+
 /** Of STREAM.MSG.GET and STREAM.INFO. */
 export interface ApiAnswer {
   readonly error?: ApiError;
-  readonly message?: {
-    readonly subject: string;
-    readonly seq: number;
-    readonly hdrs?: string;
-    readonly data?: string;
-    /** RFC 3339, to the nanosecond. */
-    readonly time: string;
-  };
+  readonly message?: StoredMessage;
   readonly created?: string;
   readonly state?: { readonly first_seq: number; readonly last_seq: number };
 }

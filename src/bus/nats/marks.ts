@@ -6,7 +6,8 @@
  */
 import type { Msg } from '@nats-io/nats-core';
 import type { NoAnswer, Requests } from './acks.ts';
-import { askLeader, CONFLICTS, NO_MESSAGE, type PubAck } from './jetstream.ts';
+import { CONFLICTS, type PubAck } from './jetstream.ts';
+import { payloadOf, type Store } from './store.ts';
 import type { Subjects } from './subject.ts';
 
 export interface Mark {
@@ -22,6 +23,7 @@ export const NO_MARK: Mark = { seq: 0, generation: '', at: 0 };
 const PLAIN = Buffer.from('NATS/1.0\r\n\r\n', 'latin1');
 
 export interface MarkParts {
+  readonly store: Store;
   readonly requests: Requests;
   readonly subjects: Subjects;
   readonly timeoutMs: number;
@@ -37,15 +39,11 @@ export class Marks {
 
   /** By the leader, as it is now. */
   async read(shard: number): Promise<Mark | NoAnswer> {
-    const { requests, subjects, connected } = this.#parts;
-    if (!connected()) return 'lost';
-    const request = { last_by_subj: subjects.mark(shard) };
-    const answer = await askLeader(requests, 'STREAM.MSG.GET', subjects.stream(shard), request);
-    if (typeof answer === 'string') return answer;
-    if (answer.error?.err_code === NO_MESSAGE) return NO_MARK;
-    if (answer.message === undefined) return 'nobody';
-    const { seq, data = '', time } = answer.message;
-    return { seq, generation: Buffer.from(data, 'base64').toString(), at: Date.parse(time) };
+    const { store, subjects } = this.#parts;
+    const message = await store.message(shard, { last_by_subj: subjects.mark(shard) });
+    if (typeof message === 'string') return message;
+    if (message === undefined) return NO_MARK;
+    return { seq: message.seq, generation: payloadOf(message), at: Date.parse(message.time) };
   }
 
   /** Stored only where `over` is still the place of the last one; gives the new place. */

@@ -3,7 +3,6 @@
  * cut what was not synced yet, looks as before, but for its end: places after it are given away a second time. So
  * messages that this node has met are compared with what stands at their places now.
  */
-import type { NoAnswer } from './acks.ts';
 import type { Feed } from './feed.ts';
 import { type Anchor, isSame } from './identity.ts';
 import type { Marks } from './marks.ts';
@@ -39,20 +38,17 @@ export async function judge(
   for (const anchor of known.anchors) {
     const verdict = await compare(parts.store, shard, anchor);
     if (verdict === 'gone') gone = true;
-    else if (verdict !== 'same') return verdict;
+    else if (verdict !== 'whole') return verdict;
   }
   return gone ? byRooms(parts.store, shard) : 'whole';
 }
 
-async function compare(
-  store: Store,
-  shard: Shard,
-  { seq, witness }: Anchor,
-): Promise<'same' | 'gone' | 'rolled back' | 'open'> {
+/** 'whole': as far as this message tells; 'gone': it tells nothing. */
+async function compare(store: Store, shard: Shard, { seq, witness }: Anchor): Promise<Verdict | 'gone'> {
   const kept = await store.kept(shard.number, seq);
-  if (typeof kept === 'string') return 'open' satisfies Verdict | NoAnswer;
+  if (typeof kept === 'string') return 'open';
   if (kept === undefined) return 'gone';
-  return isSame(witness, kept) ? 'same' : 'rolled back';
+  return isSame(witness, kept) ? 'whole' : 'rolled back';
 }
 
 /**
@@ -64,7 +60,6 @@ async function byRooms(store: Store, shard: Shard): Promise<Verdict> {
   anchors.sort((one, other) => other.seq - one.seq);
   for (let at = 0; at < anchors.length; at = 2 * at + 1) {
     const verdict = await compare(store, shard, anchors[at] as Anchor);
-    if (verdict === 'same') return 'whole';
     if (verdict !== 'gone') return verdict;
   }
   return 'whole';

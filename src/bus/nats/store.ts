@@ -4,7 +4,7 @@ import type { Arrival } from './arrival.ts';
 import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Kept } from './identity.ts';
-import { askLeader, NO_MESSAGE, NO_STREAM } from './jetstream.ts';
+import { askLeader, NO_MESSAGE, NO_STREAM, type StoredMessage } from './jetstream.ts';
 import type { Subjects } from './subject.ts';
 
 const BATCH = 256;
@@ -68,32 +68,32 @@ export class Store {
 
   /** The newest message under a subject or pattern, by the leader. */
   async last(shard: number, filter: string): Promise<LastMessage | NoAnswer> {
-    const answer = await this.#leader('STREAM.MSG.GET', shard, { last_by_subj: filter, no_hdr: true });
-    if (typeof answer === 'string') return answer;
-    if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? { seq: 0 } : 'nobody';
-    const { message } = answer;
-    return message === undefined ? 'nobody' : { seq: message.seq, subject: message.subject };
+    const message = await this.message(shard, { last_by_subj: filter, no_hdr: true });
+    if (typeof message === 'string') return message;
+    return message === undefined ? { seq: 0 } : { seq: message.seq, subject: message.subject };
   }
 
   /** The first event of a room from this place on, by the leader. */
   async next(shard: number, log: string, seq: number): Promise<Arrival | undefined | NoAnswer> {
-    const answer = await this.#leader('STREAM.MSG.GET', shard, { seq, next_by_subj: log });
-    if (typeof answer === 'string') return answer;
-    if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? undefined : 'nobody';
-    if (answer.message === undefined) return 'nobody';
-    const { hdrs, data } = answer.message;
-    const meta = decodeMeta(Buffer.from(hdrs ?? '', 'base64').toString('latin1'));
-    return meta && { seq: answer.message.seq, meta, payload: Buffer.from(data ?? '', 'base64').toString() };
+    const message = await this.message(shard, { seq, next_by_subj: log });
+    if (message === undefined || typeof message === 'string') return message;
+    const meta = decodeMeta(headersOf(message));
+    return meta && { seq: message.seq, meta, payload: payloadOf(message) };
   }
 
   /** What stands at this place, by the leader; undefined: nothing any more, or not yet. */
   async kept(shard: number, seq: number): Promise<Kept | undefined | NoAnswer> {
-    const answer = await this.#leader('STREAM.MSG.GET', shard, { seq });
+    const message = await this.message(shard, { seq });
+    if (message === undefined || typeof message === 'string') return message;
+    return { subject: message.subject, time: message.time, text: headersOf(message) };
+  }
+
+  /** What a request of `STREAM.MSG.GET` names, by the leader; undefined: there is none. */
+  async message(shard: number, request: object): Promise<StoredMessage | undefined | NoAnswer> {
+    const answer = await this.#leader('STREAM.MSG.GET', shard, request);
     if (typeof answer === 'string') return answer;
     if (answer.error !== undefined) return answer.error.err_code === NO_MESSAGE ? undefined : 'nobody';
-    if (answer.message === undefined) return 'nobody';
-    const { subject, time, hdrs = '' } = answer.message;
-    return { subject, time, text: Buffer.from(hdrs, 'base64').toString('latin1') };
+    return answer.message ?? 'nobody';
   }
 
   /**
@@ -195,6 +195,14 @@ export class Store {
     if (!this.#leadersThere()) return Promise.resolve<NoAnswer>('lost');
     return askLeader(this.#leaders, call, this.#subjects.stream(shard), request);
   }
+}
+
+export function payloadOf({ data = '' }: StoredMessage): string {
+  return Buffer.from(data, 'base64').toString();
+}
+
+function headersOf({ hdrs = '' }: StoredMessage): string {
+  return Buffer.from(hdrs, 'base64').toString('latin1');
 }
 
 /** The server's limit of `multi_last` is 1,024. */

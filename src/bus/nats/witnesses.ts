@@ -30,7 +30,7 @@ interface Told {
   readonly time?: string | undefined;
 }
 
-/** What is lost together with the node that alone has met it; as often as heartbeats. */
+/** What a node has met for less long may be lost together with it. */
 const TELL_MS = 2000;
 
 export class Witnesses {
