@@ -33,6 +33,7 @@ const jwk = leaf(
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? (value as Readonly<Record<string, unknown>>)
       : undefined,
+  {},
   true,
 );
 

@@ -39,8 +39,8 @@ function quantity(minimum: number, maximum: number, pattern: string): Shape {
 export function leaf<T>(
   expected: string,
   parse: (value: unknown) => T | undefined,
-  secret = false,
   shape: Shape = {},
+  secret = false,
 ) {
   const read = z.unknown().transform((value, context): T => {
     const parsed = parse(value);
@@ -62,18 +62,13 @@ function within(value: number | undefined, range: Range): number | undefined {
 
 export function count(min: number, max: number) {
   const expected = `a whole number from ${min} to ${max}`;
-  return leaf(
-    expected,
-    (value) => within(parseCount(value), { min, max }),
-    false,
-    quantity(min, max, '^[0-9]+$'),
-  );
+  return leaf(expected, (value) => within(parseCount(value), { min, max }), quantity(min, max, '^[0-9]+$'));
 }
 
 /** Bytes. */
 export function size(min: number, max: number) {
   const expected = `a size from ${showSize(min)} to ${showSize(max)}, such as 64KiB or 65536`;
-  return leaf(expected, (value) => within(parseSize(value), { min, max }), false, quantity(min, max, SIZE));
+  return leaf(expected, (value) => within(parseSize(value), { min, max }), quantity(min, max, SIZE));
 }
 
 /** Milliseconds; a plain number is taken as such. */
@@ -82,7 +77,6 @@ export function duration(min: number, max: number) {
   return leaf(
     expected,
     (value) => within(parseDuration(value, 1), { min, max }),
-    false,
     quantity(min, max, DURATION),
   );
 }
@@ -94,7 +88,7 @@ export function seconds(min: number, max: number) {
     const ms = parseDuration(value, 1000);
     return ms === undefined || ms % 1000 !== 0 ? undefined : within(ms / 1000, { min, max });
   };
-  return leaf(expected, parse, false, quantity(min, max, DURATION));
+  return leaf(expected, parse, quantity(min, max, DURATION));
 }
 
 /** Of all, as a number. */
@@ -103,7 +97,7 @@ export function share() {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
     return typeof number === 'number' && number >= 0 && number <= 1 ? number : undefined;
   };
-  return leaf('a number from 0 to 1, such as 0.01', parse, false, {
+  return leaf('a number from 0 to 1, such as 0.01', parse, {
     type: ['number', 'string'],
     minimum: 0,
     maximum: 1,
@@ -120,23 +114,22 @@ export function workers() {
 
 export function address() {
   const expected = 'host:port, such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes any free one';
-  return leaf<Address>(expected, parseAddress, false, TEXT);
+  return leaf<Address>(expected, parseAddress, TEXT);
 }
 
-export function text(expected: string, pattern: RegExp) {
+export function text(expected: string, pattern: RegExp, secret = false) {
   const parse = (value: unknown) => (typeof value === 'string' && pattern.test(value) ? value : undefined);
-  return leaf(expected, parse, false, TEXT);
+  return leaf(expected, parse, TEXT, secret);
 }
 
 export function secretText(expected: string, pattern: RegExp) {
-  const parse = (value: unknown) => (typeof value === 'string' && pattern.test(value) ? value : undefined);
-  return leaf(expected, parse, true, TEXT);
+  return text(expected, pattern, true);
 }
 
 export function choice<const T extends string | boolean>(options: readonly T[]) {
   const expected = `one of ${options.map(String).join(', ')}`;
   const parse = (value: unknown) => options.find((option) => option === value || String(option) === value);
-  return leaf<T>(expected, parse, false, { enum: [...new Set([...options, ...options.map(String)])] });
+  return leaf<T>(expected, parse, { enum: [...new Set([...options, ...options.map(String)])] });
 }
 
 /** As `choice`, but of true and false, whose parsed value must not be lost to undefined checks. */
@@ -146,21 +139,21 @@ export function flag() {
 
 export function pattern() {
   const expected = 'a room pattern: segments of [A-Za-z0-9_.@-] split by ":", "*" for one, "**" for the rest';
-  return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined), false, TEXT);
+  return leaf(expected, (value) => (isRoomPattern(value) ? value : undefined), TEXT);
 }
 
 /** Of a list of access. */
 export function accessPattern() {
   const expected =
     'a room pattern, in which ${sub}, ${tenant} and ${info.NAME} may stand for a segment or a part of one';
-  return leaf(expected, (value) => (isAccessPattern(value) ? value : undefined), false, TEXT);
+  return leaf(expected, (value) => (isAccessPattern(value) ? value : undefined), TEXT);
 }
 
 /** Not shown when it is wrong: people put user names, passwords and keys into URLs. */
 export function httpUrl() {
   const expected = 'an https:// or http:// URL without user, password and #';
   const parse = (value: unknown) => (typeof value === 'string' ? plainHttpUrl(value) : undefined);
-  return leaf(expected, parse, true, TEXT);
+  return leaf(expected, parse, TEXT, true);
 }
 
 function plainHttpUrl(text: string): string | undefined {

@@ -16,8 +16,8 @@ const servers = leaf(
     );
     return urls.length > 0 && urls.every((url) => NATS_URL.test(url)) ? urls : undefined;
   },
-  SECRET.secret,
   { type: ['string', 'array'] },
+  SECRET.secret,
 );
 
 /** A replica count as YAML or a variable has it. */
@@ -28,7 +28,6 @@ const replicas = leaf(
     const copies = Number(value);
     return copies === 1 || copies === 3 || copies === 5 ? copies : undefined;
   },
-  false,
   { enum: ['auto', 1, 3, 5, '1', '3', '5'] },
 );
 
