@@ -2,6 +2,7 @@
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { DOCTOR_HELP, doctorFlags, showFindings } from './cli/doctor.ts';
+import { EXIT } from './cli/exit.ts';
 import {
   EXPLAIN_HELP,
   type ExplainFlags,
@@ -23,7 +24,7 @@ import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
 import { type Config, loadConfig, VERSION } from './config.ts';
-import { checkConfig, configure, EXIT, refuseUsage, serve } from './main.ts';
+import { checkConfig, configure, refuseUsage, serve } from './main.ts';
 import { createLog } from './ops/log.ts';
 import { maxDescriptors } from './ops/process.ts';
 

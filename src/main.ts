@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { startWarnings } from './app/doctor/start.ts';
 import type { App } from './app.ts';
 import { type DevelopmentKey, developmentKey } from './auth/development.ts';
+import { EXIT } from './cli/exit.ts';
 import { developmentNotice, SERVE_HELP, serveFlags } from './cli/serve.ts';
 import { reportProblems } from './config/report.ts';
 import { workersOf } from './config/workers.ts';
@@ -16,9 +17,6 @@ import { checkNative } from './ops/native.ts';
 import { maxDescriptors } from './ops/process.ts';
 import type { Begin, ToWorker } from './supervisor/messages.ts';
 import type { Channel } from './supervisor/seat.ts';
-
-/** sysexits.h */
-export const EXIT = { ok: 0, failed: 1, usage: 64, config: 78 } as const;
 
 /** Longer than any drain takes: something hangs, and an orchestrator would send SIGKILL soon. */
 const SHUTDOWN_SLACK_MS = 5000;

@@ -13,6 +13,7 @@ const GRACE_POLL_MS = 100;
 const LOG_EVERY_MS = 5000;
 /** Heartbeats may be rarer: then some rounds learn nothing new. */
 const ROUND_MAX_MS = 5000;
+
 export interface DrainOptions {
   /** Within a moment, whatever the others can take. */
   readonly fast: boolean;
@@ -82,12 +83,11 @@ export class NodeDrain {
     });
     log.info({ reason, ...this.progress }, 'drain: begun');
     const telling = setInterval(() => log.info(this.progress, 'drain: under way'), LOG_EVERY_MS);
-    const left = () => Math.max(0, deadlineMs - this.progress.elapsedMs);
     const deadline = after(deadlineMs);
     await Promise.race([sentAway, deadline.reached]);
     deadline.cancel();
     clearInterval(telling);
-    const leftMs = left();
+    const leftMs = Math.max(0, deadlineMs - this.progress.elapsedMs);
     await Promise.all([bus.drain(leftMs), hurryMs !== undefined || gracesOver(hub, leftMs)]);
     await after(LINGER_MS).reached;
     log.info(this.progress, 'drain: over');

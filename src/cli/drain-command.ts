@@ -2,10 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Config } from '../config.ts';
 import { DRAIN_HELP, type DrainFlags, type DrainTarget, drainFlags, runDrain } from './drain.ts';
-
-/** Of sysexits.h, as in main.ts, which loads all of the settings. */
-const FAILED = 1;
-const USAGE = 64;
+import { EXIT } from './exit.ts';
 
 /** Of node:process. */
 type Process = Pick<NodeJS.Process, 'env' | 'stdout' | 'stderr' | 'exitCode'>;
@@ -20,14 +17,14 @@ export async function drain(args: readonly string[], host: Process): Promise<voi
   };
   if (args.some((arg) => arg === '--help' || arg === '-h')) return void stdout.write(DRAIN_HELP);
   const read = drainFlags(args);
-  if (!read.ok) return failed(`${read.reason}\n\nSee: carillon drain --help`, USAGE);
+  if (!read.ok) return failed(`${read.reason}\n\nSee: carillon drain --help`, EXIT.usage);
   const { flags } = read;
   const done = await runDrain(
     flags,
     () => targetOf(flags, env),
     (line) => void stdout.write(`${line}\n`),
   );
-  if (!done.ok) failed(done.reason, FAILED);
+  if (!done.ok) failed(done.reason, EXIT.failed);
 }
 
 /** What flags and environment do not say the settings of the broker do, where there are any. */

@@ -147,7 +147,7 @@ export class Drain {
   hurry(ms: number): void {
     if (this.#last) return;
     this.#last = true;
-    this.#paced({ perSecond: (this.#waiting.length * 1000) / Math.max(1, ms), limit: 'fast', survivors: 0 });
+    this.#pace = { perSecond: (this.#waiting.length * 1000) / Math.max(1, ms), limit: 'fast', survivors: 0 };
     this.#sendAway(this.#waiting.splice(0), ms);
     this.#settle();
   }
@@ -180,7 +180,7 @@ export class Drain {
     const ms = Math.min(this.#plan.roundMs, remainingMs);
     const returns = this.#returnsSince(this.#roundAt);
     this.#roundAt = this.#parts.ticks();
-    this.#paced(this.#budget.next({ ...this.#others(), returns, left: this.#waiting.length, remainingMs }));
+    this.#pace = this.#budget.next({ ...this.#others(), returns, left: this.#waiting.length, remainingMs });
     const { perSecond } = this.#pace;
     const allowed = this.#credit + (perSecond * ms) / 1000;
     const count = Math.floor(allowed + ROUNDING);
@@ -189,10 +189,6 @@ export class Drain {
     // The last ones need not be spread over all of the round.
     this.#sendAway(batch, Math.min(ms, (batch.length * 1000) / perSecond));
     this.#parts.after(Math.max(1, ms), () => this.#round());
-  }
-
-  #paced(pace: Pace): void {
-    this.#pace = pace;
   }
 
   #returnsSince(lastRound: number): Returns | undefined {
@@ -232,7 +228,7 @@ export class Drain {
     this.#last = true;
     const rest = this.#waiting.splice(0);
     const { windowMs } = this.#plan;
-    this.#paced({ perSecond: (rest.length * 1000) / Math.max(1, windowMs), limit: 'deadline', survivors: 0 });
+    this.#pace = { perSecond: (rest.length * 1000) / Math.max(1, windowMs), limit: 'deadline', survivors: 0 };
     const reason = `${this.#plan.reason}: the other nodes cannot take everybody in time, come back later`;
     for (const [at, session] of rest.entries())
       this.#closeAfter(session, Math.round((at / rest.length) * windowMs), 'overloaded', reason);

@@ -1,19 +1,18 @@
+import { sum } from '../admin/node.ts';
 import { type DrainProgress, NO_DRAIN } from './drain.ts';
 
 /** The drains of several nodes as one: sums, and of what limits them that of the node with most left. */
 export function together(drains: readonly DrainProgress[]): DrainProgress {
-  const sum = (read: (drain: DrainProgress) => number) =>
-    drains.reduce((total, drain) => total + read(drain), 0);
   const most = (read: (drain: DrainProgress) => number) => Math.max(0, ...drains.map(read));
   const running = drains.filter(({ state }) => state === 'draining');
   const judged = running.length > 0 ? running : drains;
   const { limit, limitedBy } = judged.reduce((a, b) => (b.left > a.left ? b : a), judged[0] ?? NO_DRAIN);
   return {
     state: stateOf(drains),
-    total: sum(({ total }) => total),
-    left: sum(({ left }) => left),
+    total: sum(drains.map(({ total }) => total)),
+    left: sum(drains.map(({ left }) => left)),
     // What a node that is done had last is not what leaves now.
-    perSecond: running.reduce((total, { perSecond }) => total + perSecond, 0),
+    perSecond: sum(running.map(({ perSecond }) => perSecond)),
     limit,
     ...(limitedBy !== undefined && { limitedBy }),
     survivors: most(({ survivors }) => survivors),
