@@ -48,8 +48,6 @@ async function workers(): Promise<string> {
     states: () => ({ ready: 0, starting: 0, restarting: 0 }),
     ends: { exit: 0, signal: 0, stuck: 0 },
     unanswered: () => 0,
-    bus: undefined,
-    lifecycle: () => undefined,
   });
   const readings = await metrics.readings();
   metrics.close();

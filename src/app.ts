@@ -23,7 +23,6 @@ import type { Hub } from './broker/hub.ts';
 import type { Bus, TokenVerifier } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
 import type { WebHandler } from './broker/web.ts';
-import type { HubLine } from './bus/local/line.ts';
 import type { Config } from './config.ts';
 import { type Admin, type AdminOptions, createAdmin } from './ops/admin.ts';
 import { redacted } from './ops/diagnostics.ts';
@@ -68,8 +67,6 @@ export interface NodeAdminOptions extends AdminOptions {
 /** Where this process is a worker: what its supervisor does in its place, and gives to it. */
 export interface Seat {
   readonly admin: (options: NodeAdminOptions) => Admin;
-  /** The hub; undefined: there is NATS. */
-  readonly line: HubLine | undefined;
   /** Names of all workers of the machine. */
   readonly nodes: readonly string[];
   /** All of them are to drain. */
@@ -122,7 +119,7 @@ class Node implements App {
     this.#pulse = new Pulse(config.cluster.heartbeatMs);
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
     const status = () => this.#status();
-    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status, seat?.line);
+    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status);
     const api: WebHandler = (request) => this.#api.server(request);
     const web = webHandler({ page: config.page.enabled, development, api });
     this.#verifier = verifier;
@@ -137,7 +134,7 @@ class Node implements App {
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     this.#tickets = createTicketSecrets(config, cluster, log);
-    this.#record = createRecord({ config, log, bus, cluster, line: seat?.line });
+    this.#record = createRecord({ config, log, bus, cluster });
     this.#hub = createHub(config, {
       serverId,
       record: this.#record,

@@ -125,7 +125,7 @@ async function work(config: Config, channel: SupervisorChannel, begin: Begin, lo
   const { createSeat, seated } = await import('./supervisor/seat.ts');
   const { createApp } = await import('./app.ts');
   const own = withKey(seated(config, begin), development);
-  const seat = createSeat(own, begin, channel, log);
+  const seat = createSeat(begin, channel, log);
   const app = await createApp(own, log, development, seat);
   const stop = stopOnce(own, log, (fast) => ended(app, fast));
   // A terminal and systemd signal the whole group, the supervisor among them: what comes first begins, the rest is it again.
@@ -135,14 +135,13 @@ async function work(config: Config, channel: SupervisorChannel, begin: Begin, lo
     if (message.type === 'stop') stop(message.fast ? 'SIGINT' : 'SIGTERM');
     if (message.type === 'drain') app.beginDrain(message.reason, message.deadlineMs);
   });
-  const orphaned = (what: string) => {
+  process.on('disconnect', () => {
+    const what = 'the supervisor is gone';
     log.error({}, what);
     if (stop('SIGINT', EXIT.failed)) return;
     // A drain takes its time, and nobody is left who would wait for it.
     app.drain({ fast: true, reason: 'shutdown' }).catch((error: unknown) => fail(log, error, what));
-  };
-  process.on('disconnect', () => orphaned('the supervisor is gone'));
-  seat.line?.whenLost(() => orphaned('the hub of the workers is gone'));
+  });
   const { listen } = await app.listen();
   channel.send({ type: 'listening', listen });
 }

@@ -3,16 +3,9 @@ import type { Logger } from 'pino';
 import type { Cluster, NodeStatus } from '../broker/cluster.ts';
 import type { Bus, Cursors, Log } from '../broker/ports.ts';
 import type { UsageStore } from '../broker/usage.ts';
-import { LocalBus } from '../bus/local/bus.ts';
-import { LocalCluster } from '../bus/local/cluster.ts';
-import { LocalCursors } from '../bus/local/cursors.ts';
-import { LocalHub } from '../bus/local/hub/hub.ts';
-import type { HubLine } from '../bus/local/line.ts';
-import { LocalUsage } from '../bus/local/usage.ts';
 import { MemoryBus } from '../bus/memory/bus.ts';
 import { MemoryCluster } from '../bus/memory/cluster.ts';
 import { MemoryCursors } from '../bus/memory/cursors.ts';
-import { FileLifecycle } from '../bus/memory/lifecycle.ts';
 import { FileUsage } from '../bus/memory/usage.ts';
 import { type ApplyParts, applyStreams } from '../bus/nats/apply.ts';
 import { NatsBus } from '../bus/nats/bus.ts';
@@ -45,13 +38,7 @@ interface Kept extends Stores {
   readonly usage: UsageStore;
 }
 
-export function createBus(
-  config: Config,
-  log: Logger,
-  node: string,
-  status: () => NodeStatus,
-  line: HubLine | undefined,
-): Kept {
+export function createBus(config: Config, log: Logger, node: string, status: () => NodeStatus): Kept {
   const incarnation = randomBytes(9).toString('hex');
   const common = { node, incarnation, status, settings: config.cluster, limits: config.state, clock, log };
   if (config.nats !== undefined) {
@@ -69,38 +56,13 @@ export function createBus(
     const usage = new NatsUsage({ link, options, settings: config.usage, node, incarnation, clock, log });
     return { bus, cursors: bus.cursors, cluster, usage };
   }
-  if (line === undefined)
-    return { ...embedded(config, log), cluster: new MemoryCluster({ ...common, dir: config.state.dir }) };
-  return {
-    bus: new LocalBus(line),
-    cursors: new LocalCursors(line),
-    cluster: new LocalCluster({ ...common, line }),
-    usage: new LocalUsage(line),
-  };
-}
-
-function embedded(config: Config, log: Logger): Omit<Kept, 'cluster'> {
   const epoch = randomBytes(9).toString('base64url');
   return {
     bus: new MemoryBus({ limits: config.limits, clock, epoch, log }),
     cursors: new MemoryCursors(config.limits.cursors),
+    cluster: new MemoryCluster({ ...common, dir: config.state.dir }),
     usage: ownUsage(config, log),
   };
-}
-
-/** What the workers of one machine have in common without NATS. */
-export function createLocalHub(config: Config, log: Logger): LocalHub {
-  const { cluster: settings, state, lifecycle, supervisor } = config;
-  const { queueBytes } = supervisor;
-  const kept = embedded(config, log);
-  const nobody = { connections: 0, acceptsPerSecond: 0, loopLagMs: 0, draining: false };
-  const own = { node: 'hub', incarnation: randomBytes(9).toString('hex'), status: () => nobody };
-  const cluster = new MemoryCluster({ ...own, settings, limits: state, dir: state.dir, clock, log });
-  const record =
-    lifecycle.enabled && state.dir !== undefined
-      ? new FileLifecycle({ dir: state.dir, settings: lifecycle, log })
-      : undefined;
-  return new LocalHub({ ...kept, cluster, record, queueBytes, clock, log });
 }
 
 function ownUsage(config: Config, log: Logger): UsageStore {

@@ -4,8 +4,6 @@ import type { LifecycleEvent, LifecycleSink } from '../broker/lifecycle/event.ts
 import type { LifecycleParts } from '../broker/lifecycle/lifecycle.ts';
 import type { Bus } from '../broker/ports.ts';
 import { LifecycleWebhook } from '../bus/hooks/webhook.ts';
-import type { HubLine } from '../bus/local/line.ts';
-import { LocalRecord } from '../bus/local/record.ts';
 import { FileLifecycle } from '../bus/memory/lifecycle.ts';
 import { NatsBus } from '../bus/nats/bus.ts';
 import { NatsLifecycle } from '../bus/nats/lifecycle/log.ts';
@@ -14,7 +12,7 @@ import type { LifecycleFigures } from '../ops/lifecycle.ts';
 import { clock } from './time.ts';
 
 /** Where the record of sessions is kept: a stream, a file, or nowhere but at the webhook. */
-type Kept = NatsLifecycle | FileLifecycle | LocalRecord | undefined;
+type Kept = NatsLifecycle | FileLifecycle | undefined;
 
 export interface RecordOfSessions {
   /** For the hub; undefined: none is kept. */
@@ -31,8 +29,6 @@ export interface RecordNeeds {
   readonly log: Logger;
   readonly bus: Bus;
   readonly cluster: Cluster;
-  /** Of a worker without NATS. */
-  readonly line: HubLine | undefined;
 }
 
 export function createRecord(needs: RecordNeeds): RecordOfSessions {
@@ -82,7 +78,7 @@ export function createRecord(needs: RecordNeeds): RecordOfSessions {
   };
 }
 
-function createKept({ config, log, bus, cluster, line }: RecordNeeds): Kept {
+function createKept({ config, log, bus, cluster }: RecordNeeds): Kept {
   const { lifecycle, nats, state } = config;
   if (nats !== undefined && bus instanceof NatsBus)
     return new NatsLifecycle({
@@ -95,7 +91,5 @@ function createKept({ config, log, bus, cluster, line }: RecordNeeds): Kept {
       log,
     });
   if (state.dir === undefined) return undefined;
-  return line === undefined
-    ? new FileLifecycle({ dir: state.dir, settings: lifecycle, log })
-    : new LocalRecord(line);
+  return new FileLifecycle({ dir: state.dir, settings: lifecycle, log });
 }

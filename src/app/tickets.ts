@@ -20,7 +20,7 @@ export function createTicketSecrets(config: Config, cluster: Cluster, log: Log):
   const { secrets, ttlSeconds, rotateSeconds } = config.tickets;
   if (secrets.length > 0) return fixed(secrets.map((secret) => new TextEncoder().encode(secret)));
   const fallback = ownSecret(config);
-  if (!keepsStores(config, cluster)) return fixed([fallback]);
+  if (!keepsStores(config)) return fixed([fallback]);
   return new TicketKeys({ store: cluster.store(STORE), ttlSeconds, rotateSeconds, fallback, clock, log });
 }
 
@@ -29,8 +29,7 @@ function fixed(secrets: readonly Uint8Array[]): TicketSecrets {
 }
 
 /** Whether what is in a store is there for the other nodes, or after a restart. */
-function keepsStores({ nats, state }: Config, { kind }: Cluster): boolean {
-  if (kind === 'local') return true;
+function keepsStores({ nats, state }: Config): boolean {
   return nats === undefined ? state.dir !== undefined : !nats.coreOnly;
 }
 

@@ -56,8 +56,8 @@ export type NodeAnswer =
 export type Told = 'sent' | 'too_large' | 'unavailable';
 
 export interface Cluster {
-  /** embedded: there are no others. local: the workers of one machine. */
-  readonly kind: 'embedded' | 'local' | 'nats';
+  /** embedded: there are no other nodes. */
+  readonly kind: 'embedded' | 'nats';
   /** This node's id. */
   readonly node: string;
   readonly incarnation: string;

@@ -140,8 +140,7 @@ export interface Cursors {
  * test/contract/bus.ts holds every implementation to the same promises.
  */
 export interface Bus {
-  /** local: the workers of one machine share an embedded one. */
-  readonly kind: 'embedded' | 'local' | 'nats';
+  readonly kind: 'embedded' | 'nats';
   start(): Promise<void>;
   /** Finishes what was accepted, refuses the rest as `unavailable`; resolves when done or after `ms`. */
   drain(ms: number): Promise<void>;

@@ -66,8 +66,17 @@ function checkListeners(settings: Settings): Fault[] {
 /** With what is added for each worker it has to be a name of a node still. */
 const SERVER_ID_MAX = 60;
 
-function checkWorkers({ workers, supervisor, node }: Settings): Fault[] {
+function checkWorkers({ workers, supervisor, node, nats }: Settings): Fault[] {
   const faults: Fault[] = [];
+  if (workers !== 1 && nats === undefined) {
+    faults.push({
+      path: ['workers'],
+      value: String(workers),
+      expected:
+        '1, or NATS for several workers to share their rooms through. On this machine that is one command, ' +
+        '`nats-server -js -a 127.0.0.1`, and the setting nats.url (CARILLON_NATS_URL=nats://127.0.0.1:4222)',
+    });
+  }
   if (supervisor.restartMinMs > supervisor.restartMaxMs) {
     faults.push({
       path: ['supervisor', 'restartMinMs'],

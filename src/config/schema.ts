@@ -182,7 +182,6 @@ export const settingsSchema = z.strictObject({
       restartMaxMs: duration(100, HOUR_MS).prefault('30s'),
       healthyMs: duration(100, HOUR_MS).prefault('60s'),
       stuckMs: duration(3000, HOUR_MS).prefault('30s'),
-      queueBytes: size(MIB, GIB).prefault('64MiB'),
     })
     .prefault({}),
   admin: z

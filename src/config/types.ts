@@ -38,8 +38,6 @@ export interface SupervisorSettings {
   readonly healthyMs: number;
   /** A worker that has not answered for so long is ended. */
   readonly stuckMs: number;
-  /** What may wait between a worker and the hub, each way. */
-  readonly queueBytes: number;
 }
 
 export interface Config {

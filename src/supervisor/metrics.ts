@@ -1,8 +1,6 @@
-import type { Bus } from '../broker/ports.ts';
 import { Instruments, type Readings } from '../ops/instruments.ts';
-import { describeLifecycle, type LifecycleFigures } from '../ops/lifecycle.ts';
 import { LoopLagMeter } from '../ops/loop.ts';
-import { describeBusFigures, describeProcess } from '../ops/metrics.ts';
+import { describeProcess } from '../ops/metrics.ts';
 import { GcMeter } from '../ops/process.ts';
 import type { EndCause } from './worker.ts';
 
@@ -12,9 +10,6 @@ export interface SupervisorSource {
   readonly states: () => Readonly<Record<'ready' | 'starting' | 'restarting', number>>;
   readonly ends: Readonly<Record<EndCause, number>>;
   readonly unanswered: () => number;
-  /** Of the hub; undefined: there is none. */
-  readonly bus: Pick<Bus, 'kind' | 'health'> | undefined;
-  readonly lifecycle: () => LifecycleFigures | undefined;
 }
 
 export interface SupervisorMetrics {
@@ -23,13 +18,12 @@ export interface SupervisorMetrics {
   close(): void;
 }
 
-/** What the supervisor's own process has to say: of the workers, and of the hub in it. */
+/** The figures of the supervisor's own process and of its workers' lives. */
 export function createSupervisorMetrics(source: SupervisorSource): SupervisorMetrics {
   const instruments = new Instruments();
   const lag = new LoopLagMeter();
   const gc = new GcMeter();
   describeProcess(instruments, lag, gc, source.version);
-  describeLifecycle(instruments, source.lifecycle);
   instruments.gauges('workers', 'Broker processes by what they do.', 'state', source.states);
   instruments.counters(
     'worker_ends_total',
@@ -44,10 +38,7 @@ export function createSupervisorMetrics(source: SupervisorSource): SupervisorMet
   );
   return {
     contentType: instruments.contentType,
-    readings: () => {
-      if (source.bus !== undefined) describeBusFigures(instruments, source.bus);
-      return instruments.readings();
-    },
+    readings: () => instruments.readings(),
     close: () => {
       lag.close();
       gc.close();

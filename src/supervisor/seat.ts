@@ -1,13 +1,10 @@
 /** A worker's side of the channel: it answers its supervisor in the place of an admin listener. */
-import { Socket } from 'node:net';
 import type { NodeAdminOptions, Seat } from '../app.ts';
 import type { Log } from '../broker/ports.ts';
 import type { WebRequest } from '../broker/web.ts';
-import { HubLine } from '../bus/local/line.ts';
 import type { Config } from '../config.ts';
 import type { Admin } from '../ops/admin.ts';
 import type { Begin, FromWorker, PlainAnswer, PlainRequest, Questions, ToWorker } from './messages.ts';
-import { HUB_DESCRIPTOR } from './spawn.ts';
 
 /** The channel, as the process has it. */
 export interface Channel {
@@ -27,19 +24,9 @@ export function seated(config: Config, { number, nodes, port }: Begin): Config {
   };
 }
 
-export function createSeat(config: Config, { nodes }: Begin, channel: Channel, log: Log): Seat {
-  const { queueBytes } = config.supervisor;
-  const line =
-    config.nats === undefined
-      ? new HubLine({
-          stream: new Socket({ fd: HUB_DESCRIPTOR, readable: true, writable: true }),
-          queueBytes,
-          log,
-        })
-      : undefined;
+export function createSeat({ nodes }: Begin, channel: Channel, log: Log): Seat {
   return {
     admin: (options) => channelAdmin(channel, options, log),
-    line,
     nodes,
     leaving: (leaving) => channel.send({ type: 'leaving', ...leaving }),
   };

@@ -1,10 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { wholeLines } from './lines.ts';
-
-/** Where a worker finds its stream to the hub. */
-export const HUB_DESCRIPTOR = 4;
 
 export interface Program {
   /** The file that this process runs. */
@@ -15,19 +11,12 @@ export interface Program {
   readonly out: Writable;
 }
 
-/**
- * This program as a worker. `fed`: with a stream to the hub, a pair of sockets that nobody else can come by: no path,
- * no permission, nothing left behind.
- */
-export function spawnWorker({ file, args, out }: Program, number: number, fed: boolean): ChildProcess {
+/** This program as a worker. */
+export function spawnWorker({ file, args, out }: Program, number: number): ChildProcess {
   const child = fork(file, [...args, '--worker', String(number)], {
     serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc', fed ? 'pipe' : 'ignore'],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   child.stdout?.pipe(wholeLines()).pipe(out, { end: false });
   return child;
-}
-
-export function hubStream(child: ChildProcess): Socket | undefined {
-  return (child.stdio[HUB_DESCRIPTOR] ?? undefined) as Socket | undefined;
 }

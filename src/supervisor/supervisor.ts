@@ -1,22 +1,18 @@
 /** Several broker processes on one port, and one admin listener for all of them. */
-import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { Logger } from 'pino';
-import { createLocalHub } from '../app/bus.ts';
 import { nowMs } from '../app/time.ts';
 import { problem, type WebAnswer, type WebRequest } from '../broker/web.ts';
-import type { LocalHub } from '../bus/local/hub/hub.ts';
 import { type Address, type Config, showAddress } from '../config.ts';
 import { type Admin, createAdmin } from '../ops/admin.ts';
 import type { Verdict } from '../ops/health.ts';
-import type { LifecycleFigures } from '../ops/lifecycle.ts';
 import { Backoff } from './backoff.ts';
 import { judgeWorkers } from './health.ts';
 import { MergedMetrics } from './merge.ts';
 import type { Leaving, PlainRequest } from './messages.ts';
 import { createSupervisorMetrics, type SupervisorMetrics } from './metrics.ts';
-import { hubStream, type Program, spawnWorker } from './spawn.ts';
+import { type Program, spawnWorker } from './spawn.ts';
 import { type EndCause, Worker } from './worker.ts';
 
 export interface SupervisorParts {
@@ -43,7 +39,6 @@ const FORWARDED = ['authorization', 'content-type', 'traceparent'];
 export class Supervisor {
   readonly #parts: SupervisorParts;
   readonly #workers: readonly Worker[];
-  readonly #hub: LocalHub | undefined;
   readonly #merged = new MergedMetrics();
   readonly #metrics: SupervisorMetrics;
   readonly #admin: Admin;
@@ -62,15 +57,12 @@ export class Supervisor {
     this.#parts = parts;
     this.#port = config.listen.port;
     this.#serverId = config.node.serverId ?? randomBytes(6).toString('base64url');
-    this.#hub = config.nats === undefined ? createLocalHub(config, log) : undefined;
     this.#workers = Array.from({ length: workers }, (_, at) => this.#worker(at + 1));
     this.#metrics = createSupervisorMetrics({
       version: config.node.version,
       states: () => this.#states(),
       ends: this.#ends,
       unanswered: () => this.#unanswered,
-      bus: this.#hub,
-      lifecycle: () => recordFigures(this.#hub),
     });
     this.#admin = createAdmin({
       ...config.admin.listen,
@@ -85,7 +77,6 @@ export class Supervisor {
   async start(): Promise<Addresses> {
     await refuseTaken(this.#parts.config.listen);
     const { host, port } = await this.#admin.listen();
-    await this.#hub?.start();
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     const [first, ...others] = this.#workers;
     first?.start();
@@ -104,7 +95,7 @@ export class Supervisor {
     for (const worker of this.#workers) worker.stop(fast);
     await this.#until(() => this.#workers.every(({ running }) => !running));
     clearInterval(this.#ticking);
-    await Promise.all([this.#admin.close(), this.#hub?.close()]);
+    await this.#admin.close();
     this.#metrics.close();
     return this.#workers.every(({ clean }) => clean);
   }
@@ -118,7 +109,7 @@ export class Supervisor {
     const { config, development, log } = this.#parts;
     return new Worker({
       number,
-      spawn: () => this.#spawn(number),
+      spawn: () => spawnWorker(this.#parts.program, number),
       begin: () => ({
         type: 'begin',
         number,
@@ -134,13 +125,6 @@ export class Supervisor {
       leaving: (leaving) => this.#drain(leaving),
       ended: (cause, code) => this.#ended(number, cause, code),
     });
-  }
-
-  #spawn(number: number): ChildProcess {
-    const child = spawnWorker(this.#parts.program, number, this.#hub !== undefined);
-    const stream = hubStream(child);
-    if (stream !== undefined) this.#hub?.attach(stream);
-    return child;
   }
 
   #listening(worker: number, listen: string, pid: number | undefined): void {
@@ -215,11 +199,6 @@ export class Supervisor {
     const answer = await answering?.ask('web', plain, WEB_MS);
     return answer === undefined ? NO_WORKER : (answer ?? undefined);
   }
-}
-
-function recordFigures(hub: LocalHub | undefined): LifecycleFigures | undefined {
-  const record = hub?.record;
-  return record && { kept: { ...record.counts, waiting: record.waiting } };
 }
 
 const NO_WORKER = problem(503, 'unavailable', 'no worker answers', { 'Retry-After': '1' });

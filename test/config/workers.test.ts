@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadConfig } from '../../src/config.ts';
 
+const NATS = 'nats: { url: "nats://127.0.0.1:4222" }';
 const SECRET = 'x'.repeat(40);
 
 function load(text: string, env: Record<string, string> = {}) {
@@ -15,10 +16,20 @@ test('one process by default; a number, or one per core, from the file and the e
     return result.config.workers;
   };
   assert.equal(workers(''), 1);
-  assert.equal(workers('workers: 4'), 4);
-  assert.equal(workers('workers: auto'), 'auto');
-  assert.equal(workers('workers: 4', { CARILLON_WORKERS: 'auto' }), 'auto');
-  assert.equal(workers('', { CARILLON_WORKERS: '8' }), 8);
+  assert.equal(workers(`{ workers: 4, ${NATS} }`), 4);
+  assert.equal(workers(`{ workers: auto, ${NATS} }`), 'auto');
+  assert.equal(workers(`{ workers: 4, ${NATS} }`, { CARILLON_WORKERS: 'auto' }), 'auto');
+  assert.equal(workers('', { CARILLON_WORKERS: '8', CARILLON_NATS_URL: 'nats://127.0.0.1:4222' }), 8);
+});
+
+test('several workers without NATS are refused, with the command that helps', () => {
+  for (const workers of ['2', 'auto']) {
+    const result = load(`workers: ${workers}`);
+    assert.ok(!result.ok && result.problems.length === 1, JSON.stringify(result));
+    const [{ key, value, expected } = { key: '', value: '', expected: '' }] = result.problems;
+    assert.deepEqual([key, value], ['workers', workers]);
+    assert.match(expected, /`nats-server -js -a 127\.0\.0\.1`/);
+  }
 });
 
 test('what is wrong has its key, its value and what is expected', () => {
@@ -36,7 +47,7 @@ test('what is wrong has its key, its value and what is expected', () => {
   );
   const name = 'n'.repeat(61);
   assert.match(
-    problem(`{ workers: 2, node: { serverId: ${name} } }`),
+    problem(`{ workers: 2, ${NATS}, node: { serverId: ${name} } }`),
     /^node.serverId=.*at most 60 characters/,
   );
   assert.ok(load(`{ node: { serverId: ${name} } }`).ok, 'of one process it may be longer');

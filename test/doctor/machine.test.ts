@@ -141,13 +141,15 @@ test('cpu: a limit of no more than a core for each process stops the loop, in bo
 
 test('workers: each uses a core, and memory of its own', (t) => {
   const files = { 'proc/self/cgroup': '0::/', 'sys/fs/cgroup/cpu.max': '200000 100000' };
-  const config = configOf('workers: 3\nlimits: { connections: 100000, historyTotalBytes: 256MiB }');
+  const config = configOf(
+    'workers: 3\nnats: { url: nats://127.0.0.1:4222 }\nlimits: { connections: 100000, historyTotalBytes: 256MiB }',
+  );
   assert.equal(cpu(place(t, files), CONFIG)?.status, 'ok');
   assert.match(cpu(place(t, files), config)?.says ?? '', /2 cores, for 3 processes: they are stopped/);
   const limited = { 'proc/self/cgroup': '0::/', 'sys/fs/cgroup/memory.max': String(2 * GIB) };
   assert.equal(memory(place(t, limited), CONFIG, true)?.status, 'ok');
-  // 3 x 128 MiB, 256 MiB of one embedded bus, 300,000 x 10 KiB.
-  assert.match(memory(place(t, limited), config, true)?.fix ?? '', /^give it 3570 MiB/);
+  // 3 x 128 MiB, 3 x 256 MiB of history, 300,000 x 10 KiB.
+  assert.match(memory(place(t, limited), config, true)?.fix ?? '', /^give it 4082 MiB/);
 });
 
 test('a start warns of what clients will notice, each with a fix', (t) => {

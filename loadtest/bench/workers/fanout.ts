@@ -22,8 +22,14 @@ export interface FanoutLoad {
   readonly rate: number;
 }
 
-export async function fanoutCost(workers: number, load: FanoutLoad): Promise<FanoutCost> {
-  const broker = await startBroker({ config: { workers, limits: { rates: false } } });
+export async function fanoutCost(
+  workers: number,
+  nats: readonly string[],
+  load: FanoutLoad,
+): Promise<FanoutCost> {
+  const broker = await startBroker({
+    config: { workers, nats: { url: nats, streamBytes: '64MiB' }, limits: { rates: false } },
+  });
   const sockets: WebSocket[] = [];
   try {
     const residentMb = (await sample(broker, 'carillon_process_memory_bytes{kind="resident"}')) / 2 ** 20;

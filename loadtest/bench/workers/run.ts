@@ -1,13 +1,12 @@
-/** What several workers cost and bring beside one process: the bus between them, and a broker under the same load. */
+/** What several workers cost and bring beside one process, all on one nats-server of this machine. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type BusCost, busCosts } from './bus.ts';
+import { NatsCluster } from '../../../test/support/nats/cluster.ts';
 import { type FanoutCost, fanoutCost } from './fanout.ts';
 
 const { values: flags } = parseArgs({
   options: {
-    messages: { type: 'string', default: '200000' },
     seconds: { type: 'string', default: '8' },
     rate: { type: 'string', default: '1000' },
     workers: { type: 'string', multiple: true, default: ['1', '2'] },
@@ -15,39 +14,34 @@ const { values: flags } = parseArgs({
   },
 });
 
-const one = (value: number) => value.toFixed(value < 10 ? 2 : 0);
+const shown = (value: number) => value.toFixed(value < 10 ? 2 : 0);
 
-function busTable(costs: readonly BusCost[]): string {
-  return [
-    '| bus | messages/s | µs CPU, broker | µs CPU, hub | one alone, µs |',
-    '| --- | ---: | ---: | ---: | ---: |',
-    ...costs.map(
-      (cost) =>
-        `| ${cost.name} | ${one(cost.perSecond)} | ${one(cost.brokerUs)} | ${one(cost.hubUs)} | ${one(cost.alone)} |`,
-    ),
-  ].join('\n');
-}
-
-function fanoutTable(load: string, costs: readonly FanoutCost[]): string {
+function table(load: string, costs: readonly FanoutCost[]): string {
   return [
     `| workers (${load}) | deliveries/s | µs CPU per delivery | p50 ms | p99 ms | MB resident, idle |`,
     '| --- | ---: | ---: | ---: | ---: | ---: |',
     ...costs.map(
       (cost) =>
-        `| ${cost.workers} | ${one(cost.deliveriesPerSecond)} | ${one(cost.cpuUs)} | ${one(cost.p50Ms)} | ${one(cost.p99Ms)} | ${one(cost.residentMb)} |`,
+        `| ${cost.workers} | ${shown(cost.deliveriesPerSecond)} | ${shown(cost.cpuUs)} | ${shown(cost.p50Ms)} | ${shown(cost.p99Ms)} | ${shown(cost.residentMb)} |`,
     ),
   ].join('\n');
 }
 
-const tables: string[] = [busTable(await busCosts(Number(flags.messages)))];
+const tables: string[] = [];
 const seconds = Number(flags.seconds);
-for (const [load, rate] of [
-  [`${flags.rate} publishes/s`, Number(flags.rate)],
-  ['as many as it takes', 0],
-] as const) {
-  const costs: FanoutCost[] = [];
-  for (const workers of flags.workers) costs.push(await fanoutCost(Number(workers), { seconds, rate }));
-  tables.push(fanoutTable(load, costs));
+const nats = await NatsCluster.start(1);
+try {
+  for (const [load, rate] of [
+    [`${flags.rate} publishes/s`, Number(flags.rate)],
+    ['as many as it takes', 0],
+  ] as const) {
+    const costs: FanoutCost[] = [];
+    for (const workers of flags.workers)
+      costs.push(await fanoutCost(Number(workers), nats.urls, { seconds, rate }));
+    tables.push(table(load, costs));
+  }
+} finally {
+  await nats.close();
 }
 const text = `${tables.join('\n\n')}\n`;
 console.log(text);

@@ -70,7 +70,7 @@ export function memory(place: Place, config: Config, wanted: boolean): Finding |
   const { historyTotalBytes } = config.limits;
   const processes = workersOf(config);
   const connections = processes * config.limits.connections;
-  const apart = processes * PROCESS_BYTES + historyTotalBytes * (config.nats === undefined ? 1 : processes);
+  const apart = processes * PROCESS_BYTES + historyTotalBytes * processes;
   const says = `${Math.round(most / MIB)} MiB ${limit === undefined ? 'in the machine' : 'for this process'}: enough for about ${Math.max(0, Math.floor((most - apart) / CONNECTION_BYTES))} quiet connections beside limits.historyTotalBytes`;
   const needed = apart + connections * CONNECTION_BYTES;
   const fix = `give it ${Math.ceil(needed / MIB)} MiB, or lower limits.connections or limits.historyTotalBytes`;

@@ -7,10 +7,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { startBroker } from '../../support/broker.ts';
-import { metrics, settled } from '../conformance/client.ts';
-import { ADMIN_TOKEN, admin, connectTo, pidOf, readiness } from './support.ts';
+import { NatsCluster } from '../../support/nats/cluster.ts';
+import { fresh, metrics, settled } from '../conformance/client.ts';
+import { ADMIN_TOKEN, admin, connectTo, natsOf, pidOf, readiness } from './support.ts';
 
 interface Progress {
   readonly nodes: readonly string[];
@@ -19,7 +20,21 @@ interface Progress {
   readonly left: number;
 }
 
-const config = { workers: 2, drain: { windowMs: 500, deadlineMs: 5000 } };
+let nats: NatsCluster;
+
+before(async () => {
+  nats = await NatsCluster.start(1);
+});
+after(() => nats.close());
+
+/** Two workers of an installation of their own. */
+function twoWorkers(): { workers: number; nats: object; drain: object } {
+  return {
+    workers: 2,
+    nats: { ...natsOf(nats), prefix: fresh('ends') },
+    drain: { windowMs: 500, deadlineMs: 5000 },
+  };
+}
 
 function gone(pid: number): boolean {
   try {
@@ -32,7 +47,7 @@ function gone(pid: number): boolean {
 }
 
 test('SIGTERM to one worker renews that one; to the whole group it sends all clients away and ends with 0', async () => {
-  const broker = await startBroker({ config: { ...config, supervisor: { restartMinMs: 50 } } });
+  const broker = await startBroker({ config: { ...twoWorkers(), supervisor: { restartMinMs: 50 } } });
   const before = pidOf(broker, 2);
   process.kill(before, 'SIGTERM');
   await settled(() => assert.notEqual(pidOf(broker, 2), before), 15_000);
@@ -54,7 +69,7 @@ test('SIGTERM to one worker renews that one; to the whole group it sends all cli
 
 test('/readyz fails while it drains; a second signal ends all at once', async () => {
   const broker = await startBroker({
-    config: { ...config, drain: { windowMs: 20_000, deadlineMs: 25_000, perSecond: 1 } },
+    config: { ...twoWorkers(), drain: { windowMs: 20_000, deadlineMs: 25_000, perSecond: 1 } },
   });
   const clients = [];
   for (let n = 0; n < 6; n++) clients.push(await connectTo(broker, 1 + (n % 2), { sub: `user-${n}` }));
@@ -82,7 +97,7 @@ async function drainCommand(
 
 test('C4.10 a drain without a name is that of all workers, and the progress their sum', async () => {
   const broker = await startBroker({
-    config: { ...config, node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
+    config: { ...twoWorkers(), node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
   });
   const clients = [];
   for (const worker of [1, 1, 2])
@@ -119,7 +134,7 @@ test('with a name a drain is that of one worker, and the others go on', async (c
   const settings = join(dir, 'carillon.yaml');
   writeFileSync(settings, JSON.stringify({ admin: { token: ADMIN_TOKEN } }));
   const broker = await startBroker({
-    config: { ...config, node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
+    config: { ...twoWorkers(), node: { serverId: 'pod-1' }, admin: { token: ADMIN_TOKEN } },
   });
   const [stays, leaves] = [
     await connectTo(broker, 1, { sub: 'ann' }),
@@ -143,7 +158,7 @@ test('with a name a drain is that of one worker, and the others go on', async (c
 });
 
 test('workers do not outlive a supervisor that was killed', async () => {
-  const broker = await startBroker({ config });
+  const broker = await startBroker({ config: twoWorkers() });
   const client = await connectTo(broker, 2, { sub: 'ann' });
   const pids = [1, 2].map((worker) => pidOf(broker, worker));
   await broker.kill();
@@ -153,7 +168,7 @@ test('workers do not outlive a supervisor that was killed', async () => {
 
 test('a supervisor that is killed in the middle of a drain does not leave workers that drain on', async () => {
   const broker = await startBroker({
-    config: { ...config, drain: { windowMs: 20_000, deadlineMs: 60_000, perSecond: 1 } },
+    config: { ...twoWorkers(), drain: { windowMs: 20_000, deadlineMs: 60_000, perSecond: 1 } },
   });
   const clients = [];
   for (let n = 0; n < 6; n++) clients.push(await connectTo(broker, 1 + (n % 2), { sub: `user-${n}` }));
@@ -183,6 +198,7 @@ test('a port that somebody has stops the start: it would be shared in silence', 
   const { port } = server.address() as { port: number };
   const env = {
     CARILLON_WORKERS: '2',
+    CARILLON_NATS_URL: nats.urls[0] as string,
     CARILLON_LISTEN: `127.0.0.1:${port}`,
     CARILLON_ADMIN_LISTEN: '127.0.0.1:0',
   };

@@ -1,9 +1,10 @@
-/** What is left of a broker of two processes without NATS when one of them is killed under load. */
+/** What is left of a broker of two processes when one of them is killed under load. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type RunningBroker, startBroker } from '../../support/broker.ts';
+import { NatsCluster } from '../../support/nats/cluster.ts';
 import { type Client, type Frame, fresh, settled } from '../conformance/client.ts';
-import { connectTo, pidOf, ready } from './support.ts';
+import { connectTo, natsOf, pidOf, ready } from './support.ts';
 
 const PUBLISHERS = 4;
 /** In flight at once, of each publisher. */
@@ -78,9 +79,12 @@ async function repeat(
 test('C5.1 C3.9.3 kill -9 under load: what was acknowledged is there once, and what was not can be repeated', {
   timeout: 90_000,
 }, async (context) => {
+  const nats = await NatsCluster.start(1);
+  context.after(() => nats.close());
   const broker = await startBroker({
     config: {
       workers: 2,
+      nats: natsOf(nats),
       supervisor: { restartMinMs: 50 },
       rooms: [{ match: 'load:*', history: { count: HISTORY, bytes: '64MiB', age: '1h' } }],
       limits: { rates: false },

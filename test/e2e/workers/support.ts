@@ -1,9 +1,15 @@
 /** A broker of several real processes, and clients of particular ones. */
 import assert from 'node:assert/strict';
 import type { RunningBroker } from '../../support/broker.ts';
+import type { NatsCluster } from '../../support/nats/cluster.ts';
 import { Client, type Encoding, settled } from '../conformance/client.ts';
 
 export const ADMIN_TOKEN = 'an-admin-token-of-32-characters-0';
+
+/** The `nats` section of a broker on a server of these tests. */
+export function natsOf({ urls }: NatsCluster): object {
+  return { url: urls, shards: 1, streamBytes: '64MiB', cursorBytes: '4MiB' };
+}
 
 export interface Wanted {
   readonly sub: string;
