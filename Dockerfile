@@ -1,8 +1,8 @@
-# Debian, since uWebSockets.js has no build for musl; 22, since its binaries go no further.
+# Debian, since uWebSockets.js has no build for musl; 13, since its build for Node 24 needs glibc 2.38.
 # A release is built from this tag's digest of the day (.github/workflows/release.yml), which its label
 # org.opencontainers.image.base.name keeps. The same image again: docker buildx build --build-arg BASE=TAG@DIGEST
 # --output type=image,rewrite-timestamp=true with SOURCE_DATE_EPOCH=$(git log -1 --pretty=%ct).
-ARG BASE=node:22-bookworm-slim
+ARG BASE=node:24-trixie-slim
 
 FROM ${BASE} AS build
 WORKDIR /app
@@ -16,7 +16,7 @@ RUN npm run build
 FROM ${BASE} AS modules
 WORKDIR /app
 COPY package.json package-lock.json ./
-COPY scripts/prune-native.mjs scripts/
+COPY scripts/prune-native.mjs scripts/native-packages.mjs scripts/
 RUN npm ci --omit=dev --ignore-scripts && node scripts/prune-native.mjs
 
 FROM ${BASE}

@@ -5,6 +5,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { NATIVE_PACKAGES } from './native-packages.mjs';
 
 const root = new URL('../', import.meta.url);
 const text = execFileSync('npm', ['sbom', '--omit=dev', '--sbom-format=cyclonedx', '--sbom-type=application'], {
@@ -15,9 +17,13 @@ const text = execFileSync('npm', ['sbom', '--omit=dev', '--sbom-format=cyclonedx
 const { serialNumber: _serial, metadata, components, ...bill } = JSON.parse(text);
 const { timestamp: _time, ...about } = metadata;
 
-const binaries = ['x64', 'arm64'].flatMap((arch) => ['115', '127'].map((abi) => `uws_linux_${arch}_${abi}.node`));
-const native = binaries.map((name) => {
-  const bytes = readFileSync(new URL(`node_modules/uWebSockets.js/dist/bin/${name}`, root));
+const binaries = NATIVE_PACKAGES.flatMap(({ name, folder, abis }) =>
+  abis.flatMap((abi) =>
+    ['x64', 'arm64'].map((arch) => ({ in: join(name, folder), name: `uws_linux_${arch}_${abi}.node` })),
+  ),
+);
+const native = binaries.map(({ in: folder, name }) => {
+  const bytes = readFileSync(new URL(`node_modules/${folder}/${name}`, root));
   const content = createHash('sha256').update(bytes).digest('hex');
   return { type: 'file', name, 'bom-ref': `native:${name}`, hashes: [{ alg: 'SHA-256', content }] };
 });

@@ -27,6 +27,7 @@ import { type Config, loadConfig, VERSION } from './config.ts';
 import { checkConfig, configure, refuseUsage, serve } from './main.ts';
 import { createLog } from './ops/log.ts';
 import { maxDescriptors } from './ops/process.ts';
+import { currentRuntime } from './transport/native.ts';
 
 const HELP = `carillon: a WebSocket pub/sub broker
 
@@ -194,7 +195,7 @@ async function doctor(args: readonly string[]): Promise<void> {
   const openFiles = await maxDescriptors();
   const loaded = loadConfig({ env: process.env, openFiles, ...(file !== undefined && { file }) });
   const { diagnose } = await import('./app/doctor/doctor.ts');
-  const findings = await diagnose({ loaded, openFiles, runtime: process, log: createLog('silent') });
+  const findings = await diagnose({ loaded, openFiles, runtime: currentRuntime(), log: createLog('silent') });
   process.stdout.write(showFindings(findings, json));
   if (!loaded.ok) process.exitCode = EXIT.config;
   else if (findings.some(({ status }) => status === 'fail')) process.exitCode = EXIT.failed;

@@ -13,10 +13,10 @@ import { reportProblems } from './config/report.ts';
 import { workersOf } from './config/workers.ts';
 import { type Config, loadConfig, VERSION } from './config.ts';
 import { createLog } from './ops/log.ts';
-import { checkNative } from './ops/native.ts';
 import { maxDescriptors } from './ops/process.ts';
 import type { Begin, ToWorker } from './supervisor/messages.ts';
 import type { Channel } from './supervisor/seat.ts';
+import { checkNative } from './transport/native.ts';
 
 /** Longer than any drain takes: something hangs, and an orchestrator would send SIGKILL soon. */
 const SHUTDOWN_SLACK_MS = 5000;
@@ -88,7 +88,7 @@ async function start(
 async function begun({ config, warnings }: Loaded, worker: number | undefined): Promise<Logger> {
   const log = createLog(config.log.level, undefined, config.log.repeats);
   failOnBugs(log);
-  const native = checkNative(process);
+  const native = checkNative();
   if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
   if (worker !== undefined) return log.child({ worker });
   for (const warning of warnings) log.warn({}, warning);

@@ -1,6 +1,7 @@
-import { App, type TemplatedApp } from 'uWebSockets.js';
+import type { TemplatedApp } from 'uWebSockets.js';
 import type { Encoding } from '../protocol/frames.ts';
 import { secureApp, type TlsFiles } from './tls.ts';
+import { App } from './uws.ts';
 
 /** An App with its certificates, which it has for life, and how many WebSockets it holds. */
 export interface Generation {

@@ -1,6 +1,7 @@
-import { App, type HttpResponse, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import type { HttpResponse } from 'uWebSockets.js';
 import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { App, us_listen_socket_close, us_socket_local_port } from './uws.ts';
 
 const LOOPBACK = '127.0.0.1';
 

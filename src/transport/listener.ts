@@ -1,11 +1,7 @@
-import {
-  type TemplatedApp,
-  type us_listen_socket,
-  us_listen_socket_close,
-  us_socket_local_port,
-} from 'uWebSockets.js';
+import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js';
 import { existsSync, readdirSync } from 'node:fs';
 import type { Log } from '../broker/ports.ts';
+import { us_listen_socket_close, us_socket_local_port } from './uws.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
 const EXCLUSIVE_PORT = 1;

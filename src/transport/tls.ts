@@ -1,4 +1,5 @@
-import { type HttpResponse, SSLApp, type TemplatedApp } from 'uWebSockets.js';
+import type { HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import { SSLApp } from './uws.ts';
 
 /** PEM files by absolute paths, proved usable by the caller. */
 export interface TlsFiles {

@@ -13,6 +13,7 @@ import { identity } from '../../src/app/doctor/identity.ts';
 import { adminListener, certificates } from '../../src/app/doctor/listeners.ts';
 import { node } from '../../src/app/doctor/runtime.ts';
 import { loadConfig } from '../../src/config.ts';
+import { currentRuntime } from '../../src/transport/native.ts';
 import { certificateFolder } from '../support/certificates.ts';
 import { assertFixes, configOf, machine, SECRET, told } from './support.ts';
 
@@ -34,7 +35,7 @@ const JWKS = JSON.stringify({
 test('settings that are not good are told whole, and the machine is looked at all the same', async (t) => {
   const loaded = loadConfig({ env: {}, text: 'limits: { depht: 3 }' });
   const root = machine(t, { 'proc/sys/net/core/somaxconn': '128' });
-  const findings = await diagnose({ loaded, runtime: process, openFiles: 20_000, root, log: LOG });
+  const findings = await diagnose({ loaded, runtime: currentRuntime(), openFiles: 20_000, root, log: LOG });
   assertFixes(findings);
   assert.match(told(findings, 'settings').join(), /^fail [\s\S]*limits\.depht[\s\S]*did you mean depth\?/);
   assert.match(told(findings, 'somaxconn').join(), /^warn/);
@@ -43,9 +44,16 @@ test('settings that are not good are told whole, and the machine is looked at al
 });
 
 test('Node', () => {
-  const runtime = (version: string) => ({ platform: '', arch: '', version, versions: { modules: '' } });
-  assert.equal(node(runtime('v18.20.0')).status, 'fail');
-  assert.equal(node(runtime('v22.1.0')).status, 'ok');
+  const runtime = (version: string, abi: string) => ({
+    platform: 'linux',
+    arch: 'x64',
+    version,
+    abi,
+    glibc: '2.36',
+  });
+  assert.equal(node(runtime('v18.20.0', '108')).status, 'fail');
+  assert.equal(node(runtime('v22.1.0', '127')).status, 'ok');
+  assert.match(node(runtime('v24.1.0', '137')).fix ?? '', /glibc 2\.38/);
 });
 
 test('the admin listener: loopback, a token, or neither', () => {

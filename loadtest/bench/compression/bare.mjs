@@ -1,5 +1,5 @@
 /** A bare server that publishes to a topic or holds idle connections, with one of the compressors or none. */
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../../test/support/uws.mjs';
 
 const [compressor, bytes] = [process.argv[2], Number(process.argv[3])];
 /** Events as the broker makes them; names and numbers differ, the rest repeats. */

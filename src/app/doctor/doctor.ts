@@ -3,7 +3,7 @@ import type { Log } from '../../broker/ports.ts';
 import { lookAtNats } from '../../bus/nats/look.ts';
 import { reportProblems } from '../../config/report.ts';
 import type { Config, ConfigResult } from '../../config.ts';
-import type { Runtime } from '../../ops/native.ts';
+import type { Runtime } from '../../transport/native.ts';
 import { streamSettings } from '../bus.ts';
 import { clock } from '../time.ts';
 import { cpu, memory } from './cgroup.ts';

@@ -1,14 +1,11 @@
 /** Node and the machine code of uWebSockets.js. */
-import { checkNative, type Runtime } from '../../ops/native.ts';
+import { checkNative, nativeBuildFor, type Runtime } from '../../transport/native.ts';
 import { type Finding, fail, ok } from './finding.ts';
 
-/** The versions that uWebSockets.js has binaries for, as package.json and the README say. */
-const NODE_MIN = 20;
-
-export function node({ version }: Runtime): Finding {
-  const major = Number(/^v(\d+)\./.exec(version)?.[1]);
-  if (major >= NODE_MIN) return ok('node', version);
-  return fail('node', `${version} is too old`, 'Node 20 or 22');
+export function node(runtime: Runtime): Finding {
+  const build = nativeBuildFor(runtime);
+  if (typeof build === 'string') return fail('node', `${runtime.version} cannot run the broker`, build);
+  return ok('node', `${runtime.version}, with uWebSockets.js ${build.version}`);
 }
 
 /** Loads it only with its pinned hash. */

@@ -1,5 +1,5 @@
 // Rules 2 and 3: an upgrade after an await, without and with `cork`.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 const corked = process.argv[2] === 'corked';
 const app = uWS.App().ws('/*', {

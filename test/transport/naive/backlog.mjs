@@ -1,5 +1,5 @@
 // Rule 12: no limit on what waits for a slow reader, and what has waited is not given back.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 const [readers, megabytes] = process.argv.slice(2).map(Number);
 let clients = 0;

@@ -1,5 +1,5 @@
 // Rule 1: acting inside `dropped`, while uWebSockets.js flushes a batch of publishes.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 const how = process.argv[2];
 let clients = 0;

@@ -1,7 +1,7 @@
 // Rules 9 and 10: no limit of connections, no budget per connection. Echoes `?`, counts everything else.
 
-import * as uWS from 'uWebSockets.js';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import * as uWS from '../../support/uws.mjs';
 
 const delay = monitorEventLoopDelay({ resolution: 5 });
 delay.enable();

@@ -1,5 +1,5 @@
 // Rule 5: publishing on an App that has no WebSocket route yet.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 const app = uWS.App();
 app.publish('room', 'hello');

@@ -1,5 +1,5 @@
 // Rule 8: settings that uWebSockets.js answers with the end of the process instead of an exception.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 try {
   uWS.App().ws('/*', JSON.parse(process.argv[2]));

@@ -1,5 +1,5 @@
 // Rule 6: changing subscriptions inside the `subscription` callback while the socket closes.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 uWS
   .App()

@@ -1,5 +1,5 @@
 // Rule 4: an exception in a handler before it has answered, with a listener that should save the process.
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../support/uws.mjs';
 
 process.on('uncaughtException', (error) => console.error('caught', error.message));
 const fail = async () => {

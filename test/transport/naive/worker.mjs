@@ -1,7 +1,7 @@
 // Rule 7: ending a worker thread that listens.
 
-import * as uWS from 'uWebSockets.js';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import * as uWS from '../../support/uws.mjs';
 
 if (isMainThread) {
   const worker = new Worker(new URL(import.meta.url));

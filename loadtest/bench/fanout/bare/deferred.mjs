@@ -1,5 +1,5 @@
 /** The best that is known with bare uWebSockets.js: copy in the handler, publish everything once per loop turn. */
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../../../test/support/uws.mjs';
 
 const app = uWS.App();
 let waiting = [];

@@ -1,5 +1,5 @@
 /** The server that everybody writes first: publish where the message arrives. Every connection is a subscriber. */
-import * as uWS from 'uWebSockets.js';
+import * as uWS from '../../../../test/support/uws.mjs';
 
 const app = uWS.App();
 app.ws('/*', {
