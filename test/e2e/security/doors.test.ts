@@ -196,7 +196,8 @@ describe('the development token', () => {
     });
 
   test('two hosts get none, and no other method does', async () => {
-    assert.equal((await dev('')).status, undefined);
+    // uWebSockets.js 20.49 ends the connection without a word, 20.57 with 400.
+    assert.ok([undefined, 400].includes((await dev('')).status));
     for (const method of ['POST', 'PUT', 'DELETE'])
       assert.equal((await ask(broker.httpUrl, `${method} /dev/token?sub=me HTTP/1.1`)).status, 405);
   });

@@ -195,8 +195,13 @@ describe('requests within requests', () => {
 
   test('two hosts: the connection is ended, with what else came on it', async () => {
     const twice = `Host: b\r\nContent-Length: 0\r\n\r\n${INNER('smuggl99')}`;
-    assert.equal(await exchange(port, `POST /api/v1/publish HTTP/1.1\r\nHost: a\r\n${twice}`), '');
-    assert.equal(await exchange(port, handshakeText().replace(/\r\n\r\n$/, `\r\n${twice}`)), '');
+    const requests = [
+      `POST /api/v1/publish HTTP/1.1\r\nHost: a\r\n${twice}`,
+      handshakeText().replace(/\r\n\r\n$/, `\r\n${twice}`),
+    ];
+    // uWebSockets.js 20.49 says nothing, 20.57 answers 400 once.
+    for (const request of requests)
+      assert.match(await exchange(port, request), /^(?:HTTP\/1\.1 400 (?:(?!HTTP\/1)[\s\S])*)?$/);
   });
 
   test('a WebSocket handshake with a body takes none of it for a frame or a request', async () => {
