@@ -77,7 +77,11 @@ const KEPT: readonly { readonly module: RegExp; readonly only: RegExp; readonly 
     only: /^src\/ops\/tracing\.ts$/,
     why: 'it is loaded only where tracing is on',
   },
-  { module: /^(node:)?process$/, only: /^src\/(main|cli|commands|ops\/process)\.ts$/, why: 'see PROCESS' },
+  {
+    module: /^(node:)?process$/,
+    only: /^src\/(main|cli|commands|ops\/process|transport\/native)\.ts$/,
+    why: 'see PROCESS',
+  },
   {
     module: /^node:/,
     only: /^src\/(?!protocol\/|broker\/|client\/|page\/)/,
@@ -106,10 +110,10 @@ const CLOCKS = [
 const TIMERS = ['setTimeout', 'setInterval', 'setImmediate'];
 
 /**
- * Only these touch the process: main.ts, cli.ts and commands.ts are it, and ops/process.ts reads its memory and CPU time for the
- * metrics, which no other module of Node tells.
+ * Only these touch the process: main.ts, cli.ts and commands.ts are it; ops/process.ts reads its memory and CPU time for
+ * the metrics, and transport/native.ts which Node and which glibc it is.
  */
-const PROCESS = /^src\/(main|cli|commands|ops\/process)\.ts$/;
+const PROCESS = /^src\/(main|cli|commands|ops\/process|transport\/native)\.ts$/;
 
 export function bannedUses(sources: readonly Source[]): string[] {
   return sources.flatMap(({ path, uses, faults }) => {

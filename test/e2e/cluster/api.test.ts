@@ -7,6 +7,7 @@ import { type Client, connect } from '../../../src/client/index.ts';
 import { until } from '../../client/scripted.ts';
 import { type RunningBroker, startBroker } from '../../support/broker.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
+import { settled } from '../conformance/client.ts';
 
 const TOKEN = 'an-admin-token-that-only-this-test-uses';
 
@@ -54,6 +55,7 @@ describe('the API of two brokers', () => {
     readonly accepted?: number;
     readonly cluster?: { readonly connections: number };
     readonly draining?: readonly string[];
+    readonly nodes?: readonly object[];
   }
 
   async function call(method: string, path: string, body?: object): Promise<Body> {
@@ -121,6 +123,8 @@ describe('the API of two brokers', () => {
 
   test('the other node is drained from here', async () => {
     const eva = await client(1, 'eva');
+    // It was silent for a while, and may have been taken for dead.
+    await settled(async () => assert.equal((await call('GET', '/admin/v1/stats')).nodes?.length, 2));
     assert.deepEqual((await call('POST', '/admin/v1/drain', { node: 'pod-2' })).draining, ['pod-2']);
     await until(() => eva.state.name !== 'open');
   });
