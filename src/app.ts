@@ -202,6 +202,7 @@ class Node implements App {
       (ticket) => this.#hub.openTicket(ticket),
       (identity, resumes, elsewhere) => this.#hub.admit(identity, resumes, elsewhere),
       (identity, resumes) => this.#hub.inquire(identity, resumes),
+      (identity, ms) => this.#hub.awaitPlace(identity, ms),
     );
     this.#certificates?.start();
     this.#ticking = setInterval(() => {

@@ -4,9 +4,9 @@ import { Policies } from '../broker/limits/policy.ts';
 import { SharedLimits } from '../broker/limits/shared.ts';
 import { Tenants } from '../broker/limits/tenants.ts';
 import { type Config, parsePolicy } from '../config.ts';
-import { after, clock } from './time.ts';
+import { after, clock, later } from './time.ts';
 
-/** How soon a tenant whose share of its limits is used up gets more of them. */
+/** How often nodes look at their shares of tenants' limits, when nothing is refused. */
 const LEASES_MS = 250;
 const GIVE_BACK_MS = 500;
 
@@ -26,7 +26,9 @@ export function createLimits(config: Config, log: Logger, cluster: Cluster): Lim
     tenants,
     parse: (value) => parsePolicy(value, config.limits.schemas),
     times: config.cluster,
+    waiting: config.limits.tenantWaiting,
     clock,
+    after: later,
     log,
   });
   let ticking: NodeJS.Timeout | undefined;

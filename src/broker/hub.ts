@@ -14,6 +14,7 @@ import { Fates } from './fate/fates.ts';
 import type { Departed } from './fate/trail.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
+import type { PlaceWait } from './limits/place-queue.ts';
 import type { Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
 import { roomKey } from './rooms.ts';
@@ -160,11 +161,14 @@ export class Hub {
    * @param elsewhere what came of `inquire`
    */
   admit(identity: Identity, resumes?: Resumption, elsewhere = 0): ConnectRefusal | undefined {
-    const { tenants, tally } = this.#domain;
+    const { tenants } = this.#domain;
     const replaced = resumes !== undefined && this.#sessions.has(resumes.session) ? 1 : 0;
-    const refusal = admitConnection(tenants.of(identity.tenant), identity, replaced, elsewhere);
-    if (refusal !== undefined) tally.refused(refusal.by);
-    return refusal;
+    return admitConnection(tenants.of(identity.tenant), identity, replaced, elsewhere);
+  }
+
+  /** `admit` found no place for the tenant: undefined, or what to wait for before it is asked again. */
+  awaitPlace(identity: Identity, ms: number): PlaceWait | undefined {
+    return this.#domain.tenants.awaitPlace(identity.tenant, ms);
   }
 
   /** The session of a new connection; the first frame it gets is `server_info`. */

@@ -74,6 +74,9 @@ export interface Limits {
   /** Handshakes waiting for a signature check. */
   readonly pendingUpgrades: number;
   readonly upgradeTimeoutMs: number;
+  /** Handshakes of one tenant that may wait for other nodes to give up some of its connections, and how long each. */
+  readonly tenantWaiting: number;
+  readonly tenantWaitMs: number;
   /** What all handshakes together may take of one turn of the loop before the rest waits for the next. */
   readonly upgradeTurnMs: number;
   /** Handshakes that wait for that; beyond it they are handled at once. */

@@ -118,6 +118,8 @@ const limits = z.strictObject({
   rooms: count(1, 100_000_000).prefault(1_000_000),
   pendingUpgrades: count(1, 1_000_000).prefault(1000),
   upgradeTimeoutMs: duration(100, 60_000).prefault('5s'),
+  tenantWaiting: count(0, 1_000_000).prefault(200),
+  tenantWaitMs: duration(0, 60_000).prefault('500ms'),
   upgradeTurnMs: duration(1, 1000).prefault('4ms'),
   waitingUpgrades: count(0, 1_000_000).prefault(0),
   turnMessages: count(1, 1_000_000).prefault(512),

@@ -65,6 +65,9 @@ export type Admit = UpgradeParts['admit'];
 /** What has to be asked of other nodes before that; undefined: nothing. */
 export type Inquire = UpgradeParts['inquire'];
 
+/** What to wait for where there is no place for the tenant's client; undefined: it is refused at once. */
+export type AwaitPlace = UpgradeParts['awaitPlace'];
+
 const NO_TICKETS: OpenTicket = () => ({
   ok: false,
   code: 'unauthorized',
@@ -88,6 +91,7 @@ export class Transport implements Fanout {
   #openTicket = NO_TICKETS;
   #admit: Admit = () => undefined;
   #inquire: Inquire = () => undefined;
+  #awaitPlace: AwaitPlace = () => undefined;
   readonly #networks: Networks;
 
   constructor(parts: TransportParts) {
@@ -129,11 +133,13 @@ export class Transport implements Fanout {
     openTicket = NO_TICKETS,
     admit = this.#admit,
     inquire = this.#inquire,
+    awaitPlace = this.#awaitPlace,
   ): Promise<string> {
     this.#accept = accept;
     this.#openTicket = openTicket;
     this.#admit = admit;
     this.#inquire = inquire;
+    this.#awaitPlace = awaitPlace;
     const { host, port, log } = this.#parts;
     await this.#cork
       .open()
@@ -198,6 +204,7 @@ export class Transport implements Fanout {
       openTicket: (ticket) => this.#openTicket(ticket),
       inquire: (identity, resumes) => this.#inquire(identity, resumes),
       admit: (identity, resumes, elsewhere) => this.#admit(identity, resumes, elsewhere),
+      awaitPlace: (identity, ms) => this.#awaitPlace(identity, ms),
       besideCork: (task) => this.#cork.hold(task),
     });
     return {

@@ -1,5 +1,6 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
 import type { ConnectRefusal } from '../broker/limits/admission.ts';
+import type { PlaceWait } from '../broker/limits/place-queue.ts';
 import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict } from '../broker/ports.ts';
 import type { Inquiry } from '../broker/sessions/elsewhere.ts';
 import type { Limits } from '../broker/settings.ts';
@@ -41,6 +42,8 @@ export interface UpgradeParts {
     resumes: Resumption | undefined,
     elsewhere: number,
   ) => ConnectRefusal | undefined;
+  /** `admit` found no place for the tenant: what to wait for before it is asked again. undefined: that is no use. */
+  readonly awaitPlace: (identity: Identity, ms: number) => PlaceWait | undefined;
   /** Bounds what handshakes take of a turn of the loop. */
   readonly pace: Pace;
   /** Runs the task while another socket holds the one cork buffer of uWebSockets.js. false: there is none. */
@@ -60,6 +63,8 @@ interface Waiting {
   readonly handshake: Handshake;
   readonly address: string;
   aborted: (() => void) | undefined;
+  /** Since when it waits for a place of its tenant, by `nowMs`. */
+  placelessAt: number | undefined;
 }
 
 /**
@@ -109,7 +114,14 @@ export class Upgrades {
     if (isRefusal(handshake)) return this.#refuse(response, handshake);
     const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
-    const waiting: Waiting = { response, context, handshake, address, aborted: undefined };
+    const waiting: Waiting = {
+      response,
+      context,
+      handshake,
+      address,
+      aborted: undefined,
+      placelessAt: undefined,
+    };
     this.#paced(waiting, () => this.#proceed(waiting));
   }
 
@@ -180,14 +192,23 @@ export class Upgrades {
     return limited('quota_exceeded', reason, { limit, used, retryAfterMs: 5000 });
   }
 
-  #tenantRefusal(
-    identity: Identity,
-    resumes: Resumption | undefined,
-    elsewhere: number,
-  ): Refusal | undefined {
-    const refusal = this.#parts.admit(identity, resumes, elsewhere);
-    if (refusal === undefined) return undefined;
-    return connectRefusal(refusal);
+  /** Refuses, unless other nodes may give up some of the tenant's connections: then it is judged again. */
+  #noPlace(waiting: Waiting, verdict: Admissible, refused: ConnectRefusal): void {
+    const { tally, limits, nowMs, awaitPlace } = this.#parts;
+    waiting.placelessAt ??= nowMs();
+    const left = Math.min(limits.tenantWaitMs, limits.upgradeTimeoutMs / 2) - (nowMs() - waiting.placelessAt);
+    const place =
+      refused.by === 'tenant_connections' ? awaitPlace(verdict.identity, Math.floor(left)) : undefined;
+    if (place === undefined) {
+      tally.refused(refused.by);
+      return this.#refuse(waiting.response, connectRefusal(refused));
+    }
+    this.#hold(
+      waiting,
+      () => place.over,
+      () => this.#judge(waiting, verdict),
+      () => place.cancel(),
+    );
   }
 
   /** Asks other nodes first, where the tenant's policy needs them. */
@@ -255,8 +276,10 @@ export class Upgrades {
     const excluded = this.#excluded(waiting, verdict);
     if (excluded !== undefined) return this.#turnAway(response, excluded);
     const resumes = resumesOf(verdict);
-    const full = this.#fullRefusal(address) ?? this.#tenantRefusal(identity, resumes, elsewhere);
+    const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
+    const refused = this.#parts.admit(identity, resumes, elsewhere);
+    if (refused !== undefined) return this.#noPlace(waiting, verdict, refused);
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address, this.#compressionOf(handshake)),
       identity,

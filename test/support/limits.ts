@@ -14,6 +14,8 @@ export const LIMITS: Limits = {
   rooms: 100_000,
   pendingUpgrades: 100,
   upgradeTimeoutMs: 5000,
+  tenantWaiting: 50,
+  tenantWaitMs: 1000,
   upgradeTurnMs: 4,
   waitingUpgrades: 1000,
   turnMessages: 512,

@@ -29,15 +29,15 @@ export function admitConnection(
   const { enabled, connectionsPerUser, onDuplicate } = tenant.policy;
   if (!enabled)
     return { by: 'tenant_disabled', status: 403, code: 'tenant_disabled', reason: 'the tenant is disabled' };
-  const { connections } = tenant.share;
+  const { connections, elsewhere: others } = tenant.share;
   const here = tenant.users.count(user) - replaced;
   if (onDuplicate === 'reject' && here + elsewhere > 0)
     return refused('duplicate_session', 'the user is connected already', 1, here + elsewhere);
   const makesPlace = onDuplicate === 'replace' ? here : 0;
   const used = tenant.connections - replaced - makesPlace;
   if (connections > 0 && used >= connections) {
-    tenant.short = true;
-    return refused('tenant_connections', `the tenant may have ${connections} connections`, connections, used);
+    const limit = tenant.policy.connections;
+    return refused('tenant_connections', `the tenant may have ${limit} connections`, limit, used + others);
   }
   if (connectionsPerUser > 0 && here - makesPlace + elsewhere >= connectionsPerUser)
     return refused(

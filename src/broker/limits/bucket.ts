@@ -51,6 +51,18 @@ export class Bucket {
     this.#debt = Math.max(0, this.#debt + (after.burst - before.burst) * MILLI);
   }
 
+  /** Whole units that could be taken now. */
+  free(rate: Rate, now: number): number {
+    if (rate.perSecond === 0) return 0;
+    this.#drain(rate, now);
+    return Math.max(0, Math.floor(rate.burst - this.#debt / MILLI));
+  }
+
+  /** Units that another bucket has given up. */
+  credit(units: number): void {
+    this.#debt = Math.max(0, this.#debt - units * MILLI);
+  }
+
   /** Nothing would change if the bucket were forgotten. */
   idle(rate: Rate, now: number): boolean {
     this.#drain(rate, now);

@@ -1,22 +1,25 @@
-import type { Store, Stored } from '../cluster.ts';
-import type { Clock, Log } from '../ports.ts';
+import type { Cancel, Store, StoreChange, Stored } from '../cluster.ts';
+import type { After, Clock, Log } from '../ports.ts';
 import {
   type Allotment,
   type Amounts,
   type Ask,
-  advanceOf,
   allot,
+  dayOfOthers,
   EMPTY,
+  type Granted,
   giveBack,
-  Holding,
+  isShort,
   type LeaseTimes,
   owes,
   POOLS,
-  type Pool,
   type Slice,
+  usedElsewhere,
 } from './allotment.ts';
-import { DAY_MS, type Share, type Tenant } from './tenant.ts';
-import type { Tenants } from './tenants.ts';
+import { dayOf, isLimited, Lease, shareOfLease } from './lease.ts';
+import { PlaceQueue, type PlaceWait } from './place-queue.ts';
+import { DAY_MS, RATES, type Share, type Tenant } from './tenant.ts';
+import type { ShareSource, Tenants } from './tenants.ts';
 
 export interface LeasesParts {
   /** One entry per tenant that has limits and clients. */
@@ -25,130 +28,205 @@ export interface LeasesParts {
   readonly holder: string;
   readonly tenants: Tenants;
   readonly times: LeaseTimes;
+  /** Handshakes of one tenant that may wait for places. */
+  readonly waiting: number;
+  /** Whether the other nodes can be reached. */
+  readonly connected: () => boolean;
+  /** How many nodes there are. */
+  readonly nodes: () => number;
   readonly clock: Clock;
+  readonly after: After;
   readonly log: Log;
 }
 
-/** Demand is looked at so often, and when something was refused sooner. */
-const SAMPLE_MS = 1000;
-const SAMPLE_SHORT_MS = 200;
 /** What is worth a write before the lease asks for one: so much more to be had, or to be wanted. */
 const WORTH = 1.05;
-
-/** What this node holds of one tenant. */
-class Lease {
-  readonly holding = new Holding();
-  renewAt = 0;
-  sampledAt: number;
-  /** Units per second asked for, refused ones included. */
-  demand: Record<Exclude<Pool, 'connections'>, number> = { publish: 0, publishBytes: 0, deliveries: 0 };
-  day = 0;
-  /** Bytes of that day taken for this node. */
-  dayBytes = 0;
-  dayAsked = 0;
-  /** Of the whole tenant, by the last record seen. */
-  dayTaken = 0;
-
-  constructor(now: number) {
-    this.sampledAt = now;
-  }
-}
+/** A tenant's record is looked at no more often than this, however often something of it is refused. */
+const SPACING_MS = 10;
 
 /**
- * Borrows slices of tenants' limits for this node, as much as its clients need, and gives them back. No message waits
- * for it: it runs beside them, some times a second. allotment.ts has the rules, and what they promise.
+ * Borrows slices of tenants' limits for this node, as much as its clients need, and gives them back. It asks for more as
+ * soon as something does not fit. No message waits for that; a handshake does (PlaceQueue). allotment.ts has the rules,
+ * and what they promise.
  */
-export class Leases {
+export class Leases implements ShareSource {
   readonly #parts: LeasesParts;
   readonly #leases = new Map<string, Lease>();
   readonly #writes = new Set<Promise<void>>();
+  readonly #watching: Cancel;
 
   constructor(parts: LeasesParts) {
     this.#parts = parts;
-    parts.tenants.leaseFrom((name, whole) => this.#shareOf(name, whole));
+    parts.tenants.leaseFrom(this);
+    this.#watching = parts.store.watch((change) => this.#changed(change));
   }
 
   /** To be called some times a second. */
   tick(): void {
-    const now = this.#parts.clock.now();
-    for (const tenant of this.#parts.tenants.all()) {
-      const whole = this.#parts.tenants.wholeOf(tenant.name);
-      if (isLimited(whole)) this.#look(tenant, whole, now);
-    }
+    for (const tenant of this.#parts.tenants.all()) this.#look(tenant);
     for (const name of this.#leases.keys()) if (!this.#wanted(name)) this.#release(name);
   }
 
   /** Gives everything back, as far as it can be written now. */
   async close(): Promise<void> {
+    this.#watching();
     for (const name of [...this.#leases.keys()]) this.#release(name);
     await Promise.all(this.#writes);
+  }
+
+  shareOf(name: string, whole: Share): Share {
+    const { store, holder, times, clock } = this.#parts;
+    const elsewhere =
+      whole.connections === 0
+        ? 0
+        : usedElsewhere(readAllotment(store.get(name)?.value), holder, clock.now(), times);
+    return shareOfLease(this.#leases.get(name), whole, elsewhere, clock);
+  }
+
+  /** Now, or as soon as the last look is long enough ago; while a write is under way, after it. */
+  look(tenant: Tenant): void {
+    const lease = this.#leases.get(tenant.name);
+    if (lease === undefined) return this.#look(tenant);
+    if (lease.soon || lease.holding.writing) return;
+    const wait = Math.min(SPACING_MS, lease.lookedAt + SPACING_MS - this.#parts.clock.now());
+    if (wait <= 0) return this.#look(tenant);
+    lease.soon = true;
+    this.#parts.after(wait, () => {
+      lease.soon = false;
+      if (this.#leases.get(tenant.name) === lease) this.#look(tenant);
+    });
+  }
+
+  awaitPlace(tenant: Tenant, ms: number): PlaceWait | undefined {
+    const { store, connected, clock, after } = this.#parts;
+    const lease = this.#leases.get(tenant.name);
+    if (lease === undefined || ms <= 0 || !store.ready || !connected()) return undefined;
+    const now = clock.now();
+    const whole = tenant.share.connections >= tenant.policy.connections;
+    const wait = !whole && lease.mayWait(now) ? lease.queue.add(now + ms) : undefined;
+    if (wait !== undefined)
+      after(ms, () => {
+        if (lease.queue.expire(now + ms)) lease.waitedInVain(clock.now());
+      });
+    tenant.ranShort();
+    return wait;
   }
 
   #wanted(name: string): boolean {
     return this.#parts.tenants.known(name) !== undefined && isLimited(this.#parts.tenants.wholeOf(name));
   }
 
-  #look(tenant: Tenant, whole: Share, now: number): void {
+  /** Waits for the next tick, unless somebody has less than it needs, or is new and has next to nothing. */
+  #changed({ key: name, entry, before }: StoreChange): void {
+    const lease = this.#leases.get(name);
+    const tenant = this.#parts.tenants.known(name);
+    if (lease === undefined || tenant === undefined) return;
+    if (lease.holding.writing) {
+      lease.overtaken = true;
+      return;
+    }
+    const record = readAllotment(entry?.value);
+    const holders = ({ slices }: Allotment) => Object.keys(slices).length;
+    const urgent =
+      lease.queue.size > 0 ||
+      tenant.short ||
+      isShort(record, this.#parts.holder) ||
+      holders(record) > holders(readAllotment(before?.value));
+    if (urgent) this.look(tenant);
+  }
+
+  #look(tenant: Tenant): void {
+    const { tenants, clock, waiting } = this.#parts;
+    const whole = tenants.wholeOf(tenant.name);
+    if (!isLimited(whole)) return;
+    const now = clock.now();
     let lease = this.#leases.get(tenant.name);
     if (lease === undefined) {
-      lease = new Lease(now);
+      lease = new Lease(now, new PlaceQueue(waiting));
       this.#leases.set(tenant.name, lease);
     }
-    sample(lease, tenant, now);
-    if (!lease.holding.writing) this.#renew(tenant, lease, whole, now);
-    this.#parts.tenants.reconsider(tenant.name);
+    lease.lookedAt = now;
+    if (!lease.holding.writing) {
+      lease.sample(tenant, now);
+      this.#renew(tenant, lease, whole, now);
+    }
+    this.#adopt(tenant.name, lease);
   }
 
   #renew(tenant: Tenant, lease: Lease, whole: Share, now: number): void {
-    const { store, times, holder } = this.#parts;
+    const { store, times, holder, nodes } = this.#parts;
     const entry = store.get(tenant.name);
     const record = readAllotment(entry?.value);
-    const ask = askOf(holder, tenant, lease, whole, now);
-    lease.dayTaken = record.day.day === ask.day ? record.day.taken : 0;
+    const today = record.day.day === dayOf(now);
+    const others = (kind: 'dayMissing' | 'dayUnused') =>
+      today ? dayOfOthers(record, kind, holder, now, times) : 0;
+    lease.dayTaken = today ? record.day.taken : 0;
+    lease.dayUnused = others('dayUnused');
+    const missedElsewhere = others('dayMissing');
+    const ask = lease.ask(tenant, { holder, whole, nodes: Math.max(1, nodes()), missedElsewhere, now });
     const granted = allot(record, ask, times);
     const due =
       now >= lease.renewAt ||
-      granted.dayBytes > 0 ||
+      granted.dayBytes !== 0 ||
       owes(record, ask, times) ||
-      isWorth(granted.slice, record.slices[holder]);
-    tenant.short = false;
-    if (!due || !store.ready) return;
-    lease.dayAsked = granted.dayBytes;
-    lease.holding.asks(granted.slice);
-    lease.renewAt = now + times.leaseMs / 3;
-    const ttlMs = times.leaseMs + times.skewMs + (whole.bytesPerDay > 0 ? DAY_MS : 0);
-    const put = store.put(tenant.name, granted.record, { revision: entry?.revision ?? 0, ttlMs });
-    this.#track(put.then((stored) => this.#settled(tenant.name, lease, ask.day, stored)));
+      isWorth(granted.slice, record.slices[holder], lease.dayUnused > 0);
+    tenant.served();
+    if (due && store.ready) this.#write(tenant, lease, ask, granted, whole);
+  }
+
+  #write(tenant: Tenant, lease: Lease, ask: Ask, granted: Granted, whole: Share): void {
+    const { store, times, tenants } = this.#parts;
+    const { name } = tenant;
+    lease.asks(granted, ask.now + times.leaseMs / 3);
+    // What is given up is not used from here on: others may see the write before this node knows of it.
+    tenants.reconsider(name);
+    lease.gives = lost(ask.free, tenant.free(ask.now));
+    const ttlMs = times.leaseMs + times.skewMs + (whole.bytesPerDay > 0 ? DAY_MS : earnedIn(whole));
+    const put = store.put(name, granted.record, { revision: store.get(name)?.revision ?? 0, ttlMs });
+    this.#track(put.then((stored) => this.#settled(name, lease, ask.day, stored)));
   }
 
   #settled(name: string, lease: Lease, day: number, stored: Stored): void {
-    const unknown = !stored.ok && stored.why === 'unavailable';
-    lease.holding.outcome(stored.ok ? 'stored' : unknown ? 'unknown' : 'refused');
-    if (stored.ok && lease.day === day) lease.dayBytes += lease.dayAsked;
-    // Somebody was faster: their change is on its way here.
-    else if (!stored.ok) lease.renewAt = 0;
-    this.#parts.tenants.reconsider(name);
+    const outcome = outcomeOf(stored);
+    lease.answered(outcome, day);
+    this.#adopt(name, lease);
+    const tenant = this.#parts.tenants.known(name);
+    if (tenant === undefined || this.#leases.get(name) !== lease) return;
+    if (outcome === 'stored') tenant.credit(lease.credit);
+    if (outcome === 'refused') tenant.credit(lease.gives);
+    if (isOld(stored) || (stored.ok && (lease.overtaken || tenant.short))) this.look(tenant);
+  }
+
+  /** The share as it is now; who waits for a place gets what is free of it. */
+  #adopt(name: string, lease: Lease): void {
+    const { tenants } = this.#parts;
+    const tenant = tenants.known(name);
+    if (tenant === undefined) return;
+    const before = tenant.share.connections;
+    tenants.reconsider(name);
+    const { connections } = tenant.share;
+    if (connections > before) lease.grown();
+    lease.queue.release(connections - tenant.connections);
   }
 
   #release(name: string): void {
     const lease = this.#leases.get(name);
     if (lease === undefined || lease.holding.writing) return;
     this.#leases.delete(name);
-    const { store, tenants, holder, clock } = this.#parts;
+    const { store, tenants, holder, clock, times } = this.#parts;
     const entry = store.get(name);
     if (entry === undefined) return;
-    const used = tenants.known(name)?.dayBytes(clock.now()) ?? 0;
-    const record = giveBack(
-      readAllotment(entry.value),
-      holder,
-      lease.day,
-      Math.max(0, lease.dayBytes - used),
-    );
-    const empty = Object.keys(record.slices).length === 0 && record.day.taken === 0;
+    const tenant = tenants.known(name);
+    const used = tenant?.dayBytes(clock.now()) ?? 0;
+    const dayBytes = Math.max(0, lease.dayBytes - used);
+    const free = tenant?.free(clock.now());
+    const record = giveBack(readAllotment(entry.value), holder, lease.day, dayBytes, free);
+    // Forgotten by this node, the tenant had used nothing of its bursts for as long as they take to be earned.
+    const empty = tenant === undefined && Object.keys(record.slices).length === 0 && record.day.taken === 0;
     const over = { revision: entry.revision };
     const written = empty
       ? store.delete(name, over)
-      : store.put(name, record, { ...over, ttlMs: DAY_MS + this.#parts.times.leaseMs });
+      : store.put(name, record, { ...over, ttlMs: DAY_MS + times.leaseMs });
     // Not written, it is free when the lease is over.
     this.#track(written.then(() => undefined));
   }
@@ -159,103 +237,48 @@ export class Leases {
       .finally(() => this.#writes.delete(tracked));
     this.#writes.add(tracked);
   }
-
-  #shareOf(name: string, whole: Share): Share {
-    const lease = this.#leases.get(name);
-    const now = this.#parts.clock.now();
-    const part = (pool: Pool, total: number) =>
-      total === 0 ? 0 : (lease?.holding.usable(pool, total, now) ?? advanceOf(total));
-    const rate = (pool: Pool, { perSecond, burst }: Share['publish']) => {
-      const mine = part(pool, perSecond);
-      return { perSecond: mine, burst: mine === 0 ? 0 : Math.max(1, Math.floor((burst * mine) / perSecond)) };
-    };
-    const { bytesPerDay } = whole;
-    const today = lease !== undefined && lease.day === dayOf(now) ? lease.dayBytes : 0;
-    return {
-      connections: part('connections', whole.connections),
-      publish: rate('publish', whole.publish),
-      publishBytes: rate('publishBytes', whole.publishBytes),
-      deliveries: rate('deliveries', whole.deliveries),
-      ephemeral: whole.ephemeral,
-      bytesPerDay: bytesPerDay === 0 ? 0 : Math.max(advanceOf(bytesPerDay), today),
-      moreToday: bytesPerDay > 0 && (lease?.dayTaken ?? 0) < bytesPerDay,
-    };
-  }
 }
 
-function dayOf(now: number): number {
-  return Math.floor(now / DAY_MS);
+function outcomeOf(stored: Stored): 'stored' | 'refused' | 'unknown' {
+  if (stored.ok) return 'stored';
+  return stored.why === 'unavailable' ? 'unknown' : 'refused';
 }
 
-function isLimited(whole: Share): boolean {
-  const { connections, publish, publishBytes, deliveries, bytesPerDay } = whole;
-  return connections + publish.perSecond + publishBytes.perSecond + deliveries.perSecond + bytesPerDay > 0;
+/** Somebody was faster. For other reasons, such as that NATS is away, the next tick is soon enough. */
+function isOld(stored: Stored): boolean {
+  return !stored.ok && stored.why === 'conflict';
 }
 
-function sample(lease: Lease, tenant: Tenant, now: number): void {
-  const elapsed = now - lease.sampledAt;
-  if (elapsed < (tenant.short ? SAMPLE_SHORT_MS : SAMPLE_MS)) return;
-  lease.sampledAt = now;
-  const asked = tenant.takeDemand();
-  // Falls slowly, rises at once: what is given back too soon has to be borrowed again.
-  for (const pool of ['publish', 'publishBytes', 'deliveries'] as const)
-    lease.demand[pool] = Math.max((asked[pool] * 1000) / elapsed, lease.demand[pool] / 2);
-}
-
-function askOf(holder: string, tenant: Tenant, lease: Lease, whole: Share, now: number): Ask {
-  const totals = totalsOf(whole);
-  const day = dayOf(now);
-  if (lease.day !== day) {
-    lease.day = day;
-    lease.dayBytes = 0;
-  }
-  return {
-    holder,
-    totals,
-    wants: wantsOf(totals, tenant, lease),
-    uses: { connections: tenant.connections },
-    dayBytes: dayWanted(tenant, lease, whole.bytesPerDay, now),
-    dayTotal: whole.bytesPerDay,
-    day,
-    now,
-  };
-}
-
-function isWorth(next: Slice, held: Slice | undefined): boolean {
+/** @param dayMore other nodes could give back bytes of today */
+function isWorth(next: Slice, held: Slice | undefined, dayMore: boolean): boolean {
+  if (dayMore && (next.dayMissing ?? 0) > (held?.dayMissing ?? 0)) return true;
   return POOLS.some((pool) => {
     const more = (kind: 'amounts' | 'wants') => (next[kind][pool] ?? 0) > (held?.[kind][pool] ?? 0) * WORTH;
-    return more('amounts') || more('wants');
+    return more('amounts') || more('wants') || isMissed(pool, next, held);
   });
 }
 
-function totalsOf({ connections, publish, publishBytes, deliveries }: Share): Amounts {
-  const all = {
-    connections,
-    publish: publish.perSecond,
-    publishBytes: publishBytes.perSecond,
-    deliveries: deliveries.perSecond,
-  };
-  return Object.fromEntries(Object.entries(all).filter(([, total]) => total > 0));
+/** Needed and not had, and to be had; or the other nodes do not know of it. */
+function isMissed(pool: (typeof POOLS)[number], next: Slice, held: Slice | undefined): boolean {
+  const needs = next.needs?.[pool] ?? 0;
+  const before = held?.amounts[pool] ?? 0;
+  const after = next.amounts[pool] ?? 0;
+  if (needs > before && after > before) return true;
+  if (needs <= after) return false;
+  const known = held?.needs?.[pool] ?? 0;
+  return known <= before || needs > known * (pool === 'connections' ? 1 : WORTH);
 }
 
-/** A quarter more than was asked for, twice as much where that was not enough. */
-function wantsOf(totals: Amounts, tenant: Tenant, lease: Lease): Amounts {
-  const grows = tenant.short ? 2 : 1.25;
-  const wants: Partial<Record<Pool, number>> = {};
-  for (const pool of POOLS) {
-    const total = totals[pool];
-    if (total === undefined) continue;
-    const asked = pool === 'connections' ? tenant.connections : lease.demand[pool];
-    wants[pool] = Math.max(advanceOf(total), Math.ceil(asked * grows));
-  }
-  return wants;
+function lost(before: Amounts, after: Amounts): Amounts {
+  return Object.fromEntries(RATES.map((pool) => [pool, (before[pool] ?? 0) - (after[pool] ?? 0)]));
 }
 
-/** The next piece of the day's bytes, when half of the last is used: what a lease's time needs, 1 % at least. */
-function dayWanted(tenant: Tenant, lease: Lease, total: number, now: number): number {
-  if (total === 0 || lease.dayTaken >= total) return 0;
-  const piece = Math.max(advanceOf(total), Math.ceil(lease.demand.publishBytes * 5));
-  return lease.dayBytes - tenant.dayBytes(now) < piece / 2 ? piece : 0;
+/** How long the slowest burst takes to be earned: until then the record must be kept, or it would be had twice. */
+function earnedIn(whole: Share): number {
+  const times = RATES.map((pool) => whole[pool])
+    .filter(({ perSecond }) => perSecond > 0)
+    .map(({ perSecond, burst }) => (burst / perSecond) * 1000);
+  return Math.min(DAY_MS, Math.ceil(Math.max(0, ...times)));
 }
 
 /** As the nodes write it; what anything else has put there counts as nothing, and is written over. */

@@ -1,5 +1,5 @@
 import type { Cancel, Cluster, StoreEntry } from '../cluster.ts';
-import type { Clock, Log } from '../ports.ts';
+import type { After, Clock, Log } from '../ports.ts';
 import type { LeaseTimes } from './allotment.ts';
 import { Leases } from './leases.ts';
 import type { PolicyOverride } from './policy.ts';
@@ -20,7 +20,10 @@ export interface SharedLimitsParts {
   readonly tenants: Tenants;
   readonly parse: ParsePolicy;
   readonly times: LeaseTimes;
+  /** Handshakes of one tenant that may wait for places. */
+  readonly waiting: number;
   readonly clock: Clock;
+  readonly after: After;
   readonly log: Log;
 }
 
@@ -33,12 +36,18 @@ export class SharedLimits {
 
   constructor(parts: SharedLimitsParts) {
     this.#parts = parts;
-    const { cluster, tenants, times, clock, log } = parts;
+    const { cluster } = parts;
     const holder = `${cluster.node}.${cluster.incarnation}`;
     this.#leases =
       cluster.kind === 'embedded'
         ? undefined
-        : new Leases({ store: cluster.store(LEASE_STORE), holder, tenants, times, clock, log });
+        : new Leases({
+            ...parts,
+            holder,
+            store: cluster.store(LEASE_STORE),
+            connected: () => cluster.connected,
+            nodes: () => cluster.nodes().length,
+          });
     this.#watching = cluster.store(POLICY_STORE).watch(({ key, entry }) => this.#adopt(key, entry));
   }
 

@@ -7,12 +7,16 @@ import type { RefusalReason } from './reasons.ts';
 import { Users } from './users.ts';
 
 export const DAY_MS = 86_400_000;
-/** By then a larger share of the day's bytes has been asked for, and granted or not. */
-const MORE_MS = 1000;
+/** By then a larger share has been asked for, and granted or not. */
+const MORE_MS = 250;
+
+export const RATES = ['publish', 'publishBytes', 'deliveries'] as const;
 
 /** What of a tenant's rates and quotas this node may give out. On one node that is all of them. */
 export interface Share {
   readonly connections: number;
+  /** Connections that the other nodes have, as they last said. */
+  readonly elsewhere: number;
   readonly publish: Rate;
   readonly publishBytes: Rate;
   readonly bytesPerDay: number;
@@ -21,6 +25,10 @@ export interface Share {
   readonly ephemeral: Rate;
   /** More bytes of today may be had from the other nodes. */
   readonly moreToday: boolean;
+  /** Bytes of today that the other nodes have taken, used or not. */
+  readonly dayElsewhere: number;
+  /** Bytes used of today from which on more is asked for. */
+  readonly dayAskAt: number;
 }
 
 /** What was asked for since the last look. */
@@ -40,15 +48,29 @@ export function shareOf(policy: TenantPolicy, rates: boolean): Share {
   if (!rates)
     return {
       connections,
+      elsewhere: 0,
       publish: NO_RATE,
       publishBytes: NO_RATE,
       bytesPerDay: 0,
       deliveries: NO_RATE,
       ephemeral: NO_RATE,
       moreToday: false,
+      dayElsewhere: 0,
+      dayAskAt: Number.POSITIVE_INFINITY,
     };
   const deliveries = { perSecond: deliveriesPerSecond, burst: deliveriesPerSecond };
-  return { connections, publish, publishBytes, bytesPerDay, deliveries, ephemeral, moreToday: false };
+  return {
+    connections,
+    elsewhere: 0,
+    publish,
+    publishBytes,
+    bytesPerDay,
+    deliveries,
+    ephemeral,
+    moreToday: false,
+    dayElsewhere: 0,
+    dayAskAt: Number.POSITIVE_INFINITY,
+  };
 }
 
 /** A session, as far as its tenant's limits matter. */
@@ -76,14 +98,24 @@ export class Tenant {
   readonly #deliveries = new Bucket();
   readonly #ephemeral = new Bucket();
   #demand = { publish: 0, publishBytes: 0, deliveries: 0 };
-  /** Something was refused that a larger share might have allowed. */
-  short = false;
+  #short = false;
+  /** A publish that did not fit into the day's bytes that this node has. */
+  dayMissing = 0;
+  readonly #shortOf: () => void;
   /** Days since 1970, and the bytes of that one. */
   #day = 0;
   #dayBytes = 0;
 
-  constructor(name: string, policy: TenantPolicy, share: Share, usage: Usage) {
+  /** @param shortOf called when something is refused that a larger share might have allowed */
+  constructor(
+    name: string,
+    policy: TenantPolicy,
+    share: Share,
+    usage: Usage,
+    shortOf: () => void = () => {},
+  ) {
     this.name = name;
+    this.#shortOf = shortOf;
     this.usage = usage;
     this.#policy = policy;
     this.#share = share;
@@ -100,6 +132,22 @@ export class Tenant {
 
   get connections(): number {
     return this.#connections;
+  }
+
+  /** Something was refused, since the last look, that a larger share might have allowed. */
+  get short(): boolean {
+    return this.#short;
+  }
+
+  ranShort(): void {
+    this.#short = true;
+    this.#shortOf();
+  }
+
+  /** The share has been looked at. */
+  served(): void {
+    this.#short = false;
+    this.dayMissing = 0;
   }
 
   arrived(user: string, member: TenantMember): void {
@@ -143,6 +191,27 @@ export class Tenant {
     this.#deliveries.charge(this.#share.deliveries, events);
   }
 
+  /** What could be published and delivered at once, of each burst. */
+  free(now: number): Demand {
+    const { publish, publishBytes, deliveries } = this.#share;
+    return {
+      publish: this.#publish.free(publish, now),
+      publishBytes: this.#publishBytes.free(publishBytes, now),
+      deliveries: this.#deliveries.free(deliveries, now),
+    };
+  }
+
+  /** Parts of bursts that other nodes have not used. */
+  credit({ publish = 0, publishBytes = 0, deliveries = 0 }: Partial<Demand>): void {
+    this.#publish.credit(publish);
+    this.#publishBytes.credit(publishBytes);
+    this.#deliveries.credit(deliveries);
+  }
+
+  get demand(): Demand {
+    return this.#demand;
+  }
+
   takeDemand(): Demand {
     const demand = this.#demand;
     this.#demand = { publish: 0, publishBytes: 0, deliveries: 0 };
@@ -178,24 +247,35 @@ export class Tenant {
     this.#demand.publishBytes += bytes;
     const refused = this.#overRates(bytes, now) ?? this.#overDay(bytes, now);
     if (refused !== undefined) {
-      this.short = true;
+      if (refused.by === 'tenant_day_bytes') this.dayMissing = Math.max(this.dayMissing, bytes);
+      this.ranShort();
       return refused;
     }
     this.#publish.charge(publish, 1);
     this.#publishBytes.charge(publishBytes, bytes);
     this.#dayBytes += bytes;
+    if (this.#dayBytes > this.#share.dayAskAt) this.#shortOf();
     return undefined;
   }
 
   #overRates(bytes: number, now: number): Refused | undefined {
     const { publish, publishBytes, deliveries } = this.#share;
     let wait = this.#publish.wait(publish, 1, now);
-    if (wait > 0) return overRate('tenant_publish', 'publishes', publish, wait);
+    if (wait > 0) return overShare('tenant_publish', 'publishes', publish, this.#policy.publish, wait);
     wait = this.#publishBytes.wait(publishBytes, bytes, now);
-    if (wait > 0) return overRate('tenant_publish_bytes', 'published bytes', publishBytes, wait);
+    if (wait > 0)
+      return overShare(
+        'tenant_publish_bytes',
+        'published bytes',
+        publishBytes,
+        this.#policy.publishBytes,
+        wait,
+      );
     wait = this.#deliveries.wait(deliveries, 1, now);
-    if (wait > 0) return overRate('tenant_deliveries', 'deliveries', deliveries, wait);
-    return undefined;
+    if (wait === 0) return undefined;
+    const perSecond = this.#policy.deliveriesPerSecond;
+    const whole = { perSecond, burst: perSecond };
+    return overShare('tenant_deliveries', 'deliveries', deliveries, whole, wait);
   }
 
   #overDay(bytes: number, now: number): Refused | undefined {
@@ -203,9 +283,19 @@ export class Tenant {
     if (limit === 0) return undefined;
     const used = this.#bytesOf(now);
     if (used + bytes <= limit) return undefined;
-    const retryAfterMs = this.#share.moreToday ? MORE_MS : DAY_MS - (now % DAY_MS);
-    const reason = `the tenant may publish ${this.#policy.bytesPerDay} bytes a day`;
-    return { ok: false, by: 'tenant_day_bytes', code: 'quota_exceeded', reason, limit, used, retryAfterMs };
+    const { moreToday, dayElsewhere } = this.#share;
+    const retryAfterMs = moreToday ? MORE_MS : DAY_MS - (now % DAY_MS);
+    const whole = this.#policy.bytesPerDay;
+    const reason = `the tenant may publish ${whole} bytes a day`;
+    return {
+      ok: false,
+      by: 'tenant_day_bytes',
+      code: 'quota_exceeded',
+      reason,
+      limit: whole,
+      used: used + dayElsewhere,
+      retryAfterMs,
+    };
   }
 
   #bytesOf(now: number): number {
@@ -216,6 +306,17 @@ export class Tenant {
     }
     return this.#dayBytes;
   }
+}
+
+/** Names the tenant's limit, of which this node has a part; more of it is asked for at once. */
+function overShare(by: RefusalReason, what: string, share: Rate, whole: Rate, wait: number): Refused {
+  const part = share.perSecond / whole.perSecond;
+  return overRate(
+    by,
+    what,
+    whole,
+    part < 1 ? Math.min(wait, Math.max(MORE_MS, Math.ceil(wait * part))) : wait,
+  );
 }
 
 function overRate(by: RefusalReason, what: string, { perSecond, burst }: Rate, wait: number): Refused {

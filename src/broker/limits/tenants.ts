@@ -1,10 +1,20 @@
 import { Ledger } from '../ledger.ts';
 import type { Clock } from '../ports.ts';
+import type { PlaceWait } from './place-queue.ts';
 import type { Policies } from './policy.ts';
 import { DAY_MS, type Share, shareOf, Tenant } from './tenant.ts';
 
 /** Tenants looked at per tick, to forget those that nothing is known of any more. */
 const SWEEP = 1000;
+
+/** Shares tenants' limits out among nodes. */
+export interface ShareSource {
+  /** What of the whole is this node's. */
+  shareOf(name: string, whole: Share): Share;
+  /** The tenant is new here, or something of it was refused: its share is looked at now. */
+  look(tenant: Tenant): void;
+  awaitPlace(tenant: Tenant, ms: number): PlaceWait | undefined;
+}
 
 /** By tenant, the payload bytes published on a day since 1970. */
 export interface DayBytes {
@@ -20,7 +30,7 @@ export class Tenants {
   readonly ledger = new Ledger();
   readonly #rates: boolean;
   readonly #clock: Clock;
-  #leased: ((name: string, whole: Share) => Share) | undefined;
+  #leases: ShareSource | undefined;
   readonly #byName = new Map<string, Tenant>();
   /** By tenant, what earlier runs of this node took of a day. */
   #before = NO_DAY;
@@ -35,9 +45,15 @@ export class Tenants {
     policies.watch((name) => this.reconsider(name));
   }
 
-  /** Where several nodes share a tenant's limits: what of the whole is this node's. */
-  leaseFrom(leased: (name: string, whole: Share) => Share): void {
-    this.#leased = leased;
+  /** Where several nodes share a tenant's limits. */
+  leaseFrom(leases: ShareSource): void {
+    this.#leases = leases;
+  }
+
+  /** A handshake found no place: it may wait until this node has more of the tenant's. undefined: that is no use. */
+  awaitPlace(name: string, ms: number): PlaceWait | undefined {
+    const tenant = this.#byName.get(name);
+    return tenant && this.#leases?.awaitPlace(tenant, ms);
   }
 
   all(): Iterable<Tenant> {
@@ -57,9 +73,10 @@ export class Tenants {
   of(name: string): Tenant {
     let tenant = this.#byName.get(name);
     if (tenant === undefined) {
-      tenant = new Tenant(name, this.policies.of(name), this.#shareOf(name), this.ledger.usageOf(name));
+      tenant = this.#made(name);
       this.#byName.set(name, tenant);
       this.#resumeDay(tenant);
+      this.#leases?.look(tenant);
     }
     return tenant;
   }
@@ -87,6 +104,17 @@ export class Tenants {
     }
   }
 
+  #made(name: string): Tenant {
+    const made: Tenant = new Tenant(
+      name,
+      this.policies.of(name),
+      this.#shareOf(name),
+      this.ledger.usageOf(name),
+      () => this.#leases?.look(made),
+    );
+    return made;
+  }
+
   #resumeDay(tenant: Tenant): void {
     const bytes = this.#before.bytes.get(tenant.name);
     if (bytes === undefined) return;
@@ -97,6 +125,6 @@ export class Tenants {
 
   #shareOf(name: string): Share {
     const whole = this.wholeOf(name);
-    return this.#leased?.(name, whole) ?? whole;
+    return this.#leases?.shareOf(name, whole) ?? whole;
   }
 }

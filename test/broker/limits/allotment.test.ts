@@ -9,9 +9,9 @@ import {
   allot,
   EMPTY,
   giveBack,
-  Holding,
   type LeaseTimes,
 } from '../../../src/broker/limits/allotment.ts';
+import { Holding } from '../../../src/broker/limits/lease.ts';
 
 const TIMES: LeaseTimes = { leaseMs: 10_000, skewMs: 1000 };
 const START = 1_700_000_000_000;
@@ -106,8 +106,13 @@ class World {
       holder: node.holder,
       totals: { publish: this.total },
       wants: { publish: amount },
+      needs: {},
       uses: {},
+      bursts: {},
+      free: {},
       dayBytes: 0,
+      dayMissing: 0,
+      dayUnused: 0,
       dayTotal: 0,
       day: 0,
       now: node.clock(this.now),
@@ -236,8 +241,13 @@ test('bytes of a day are taken once, given back by who has not used them, and be
     holder,
     totals: {},
     wants: {},
+    needs: {},
     uses: {},
+    bursts: {},
+    free: {},
     dayBytes,
+    dayMissing: 0,
+    dayUnused: 0,
     dayTotal: 100,
     day,
     now: START,
@@ -276,4 +286,97 @@ test('what a node gives up it stops using before the write, which others may see
     world.nodes.map((node) => world.usable(node)),
     [500, 500],
   );
+});
+
+interface Member {
+  readonly holder: string;
+  uses: number;
+  waiting: number;
+}
+
+/** One node looks at the record, and takes and gives up what it may. */
+function turn(record: Allotment, { holder, uses, waiting }: Member, total: number): Allotment {
+  const needs = uses + waiting;
+  const ask: Ask = {
+    holder,
+    totals: { connections: total },
+    uses: { connections: uses },
+    needs: { connections: Math.min(total, needs) },
+    wants: { connections: Math.ceil(needs * 1.25) },
+    bursts: {},
+    free: {},
+    dayBytes: 0,
+    dayMissing: 0,
+    dayUnused: 0,
+    dayTotal: 0,
+    day: 0,
+    now: START,
+  };
+  return allot(record, ask, TIMES).record;
+}
+
+test('while the total has room, whoever waits gets it within three rounds, and nobody loses an open connection', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 300 }),
+      fc.array(fc.record({ uses: fc.nat(100), waiting: fc.nat(100) }), { minLength: 1, maxLength: 6 }),
+      fc.array(fc.nat(5), { maxLength: 20 }),
+      (total, drawn, order) => {
+        let free = total;
+        const members = drawn.map(({ uses, waiting }, at): Member => {
+          const open = Math.min(uses, free);
+          free -= open;
+          return { holder: `n${at}`, uses: open, waiting };
+        });
+        let record = EMPTY;
+        const held = ({ holder }: Member) => record.slices[holder]?.amounts.connections ?? 0;
+        // What is open was granted before anybody began to wait.
+        for (const member of members) record = turn(record, { ...member, waiting: 0 }, total);
+        for (const member of members) record = turn(record, { ...member, waiting: 0 }, total);
+        for (let round = 0; round < 3; round++) {
+          // In any order, some of them more often, each once at least.
+          const some = order.map((at) => members[at % members.length] as Member);
+          for (const member of [...some, ...members]) {
+            record = turn(record, member, total);
+            const sum = members.reduce((all, one) => all + held(one), 0);
+            assert.ok(sum <= total, `${sum} of ${total}`);
+          }
+        }
+        const wanted = members.reduce((all, { waiting }) => all + waiting, 0);
+        const got = members.reduce((all, member) => {
+          assert.ok(held(member) >= member.uses, `${member.holder} has ${held(member)} for ${member.uses}`);
+          return all + Math.min(member.waiting, held(member) - member.uses);
+        }, 0);
+        assert.equal(got, Math.min(wanted, free));
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test('a burst is had once, by whichever nodes the shares go to', () => {
+  const ask = (holder: string, needs: number, free: number): Ask => ({
+    holder,
+    totals: { publish: 100 },
+    uses: {},
+    needs: { publish: needs },
+    wants: { publish: needs },
+    bursts: { publish: 1000 },
+    free: { publish: free },
+    dayBytes: 0,
+    dayMissing: 0,
+    dayUnused: 0,
+    dayTotal: 0,
+    day: 0,
+    now: START,
+  });
+  const first = allot(EMPTY, ask('a', 100, 0), TIMES);
+  assert.deepEqual([first.slice.amounts.publish, first.credit.publish], [100, 1000]);
+  const newcomer = allot(first.record, ask('b', 100, 0), TIMES);
+  assert.deepEqual([newcomer.slice.amounts.publish, newcomer.credit.publish], [0, undefined]);
+  // 800 are left of the burst of a, whose share holds 500 then: 300 are for b.
+  const shrunk = allot(newcomer.record, ask('a', 100, 800), TIMES);
+  const grown = allot(shrunk.record, ask('b', 100, 0), TIMES);
+  assert.deepEqual([grown.slice.amounts.publish, grown.credit.publish], [50, 300]);
+  assert.equal(allot(grown.record, ask('b', 100, 0), TIMES).credit.publish, undefined);
 });

@@ -14,9 +14,27 @@ const TIMES = { leaseMs: 10_000, skewMs: 1000 };
 const MEMBER: TenantMember = { id: 'm', policyChanged: () => {}, end: () => {} };
 
 class Clock {
-  time = Date.UTC(2030, 0, 1);
+  #time = Date.UTC(2030, 0, 1);
+  #tasks: { readonly at: number; readonly task: () => void }[] = [];
+
+  get time(): number {
+    return this.#time;
+  }
+
+  /** Runs what has become due. */
+  set time(time: number) {
+    this.#time = time;
+    const due = this.#tasks.filter(({ at }) => at <= time);
+    this.#tasks = this.#tasks.filter(({ at }) => at > time);
+    for (const { task } of due) task();
+  }
+
   now(): number {
-    return this.time;
+    return this.#time;
+  }
+
+  after(ms: number, task: () => void): void {
+    this.#tasks.push({ at: this.#time + ms, task });
   }
 }
 
@@ -30,7 +48,18 @@ class Node {
   constructor(holder: string, store: Store, policy: PolicyOverride, clock: Clock) {
     this.#clock = clock;
     this.tenants = new Tenants(new Policies({ ...UNLIMITED, ...policy }), true, clock);
-    this.leases = new Leases({ store, holder, tenants: this.tenants, times: TIMES, clock, log: QUIET });
+    this.leases = new Leases({
+      store,
+      holder,
+      tenants: this.tenants,
+      times: TIMES,
+      waiting: 10,
+      connected: () => true,
+      nodes: () => 2,
+      clock,
+      after: (ms, task) => clock.after(ms, task),
+      log: QUIET,
+    });
     this.tenant = this.tenants.of('acme');
   }
 
@@ -182,5 +211,89 @@ test('a node whose tenant has gone leaves nothing in the store', async () => {
   await quarter();
   await quarter();
   assert.equal(store.size, 0);
+  await close();
+});
+
+/** Everything that the nodes write and answer at once, without a tick. */
+async function settled(clock: Clock): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) {
+    clock.time += 10;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test('what does not fit is asked for at once: a handshake waits, and gets what another node has to spare', async () => {
+  const { nodes, clock, close } = await cluster(2, { connections: 20 });
+  const [one, two] = nodes as [Node, Node];
+  await settled(clock);
+  for (let at = 0; at < 5; at++) assert.ok(one.connect());
+  for (let at = 0; at < 8; at++) {
+    if (two.connect()) continue;
+    const wait = two.leases.awaitPlace(two.tenant, 500);
+    assert.ok(wait !== undefined, `${at}`);
+    const begun = clock.time;
+    await Promise.all([wait.over, settled(clock)]);
+    assert.ok(clock.time - begun < 500);
+    assert.ok(two.connect(), `${at}`);
+  }
+  await close();
+});
+
+test('a handshake of a full tenant waits in vain once; then who comes is refused at once, until somebody leaves', async () => {
+  const { nodes, clock, quarter, close } = await cluster(2, { connections: 4 });
+  const [one, two] = nodes as [Node, Node];
+  await settled(clock);
+  while (one.connect()) await settled(clock);
+  const wait = two.leases.awaitPlace(two.tenant, 500);
+  while (two.connect());
+  assert.equal(one.connections + two.connections <= 5, true);
+  const again = two.leases.awaitPlace(two.tenant, 500) ?? wait;
+  assert.ok(again !== undefined);
+  for (let at = 0; at < 3; at++) await settled(clock);
+  await again.over;
+  assert.equal(two.leases.awaitPlace(two.tenant, 500), undefined);
+  const refused = admitConnection(two.tenant, { user: 'x' }, 0, 0);
+  assert.deepEqual([refused?.limit, refused?.reason], [4, 'the tenant may have 4 connections']);
+  assert.equal(refused?.used, one.connections + two.connections);
+  const before = two.tenant.share.connections;
+  for (const user of ['u0', 'u1']) one.tenant.departed(user, MEMBER);
+  for (let at = 0; at < 4; at++) await quarter();
+  assert.ok(two.tenant.share.connections > before, `${two.tenant.share.connections}`);
+  await close();
+});
+
+test('no more handshakes of a tenant wait than may', async () => {
+  const { nodes, clock, close } = await cluster(2, { connections: 4 });
+  const [one, two] = nodes as [Node, Node];
+  await settled(clock);
+  while (one.connect()) await settled(clock);
+  while (two.connect());
+  const waits = Array.from({ length: 12 }, () => two.leases.awaitPlace(two.tenant, 500));
+  assert.equal(waits.filter((wait) => wait !== undefined).length, 10);
+  waits[0]?.cancel();
+  assert.ok(two.leases.awaitPlace(two.tenant, 500) !== undefined);
+  await close();
+});
+
+test('a publish that does not fit is fitted in after some milliseconds, not after a sample', async () => {
+  const { nodes, clock, close } = await cluster(2, {
+    publish: { perSecond: 1000, burst: 1000 },
+    bytesPerDay: 1_000_000,
+  });
+  const [one, two] = nodes as [Node, Node];
+  for (const node of nodes) node.connect();
+  await settled(clock);
+  assert.equal(one.offer(100), 100);
+  for (let tries = 0; tries < 20 && two.offer(1) === 0; tries++) await settled(clock);
+  await settled(clock);
+  assert.equal(two.offer(100), 100);
+  const large = 'x'.repeat(100_000);
+  const first = two.tenant.admitPublish(large, clock);
+  if (first !== undefined) {
+    assert.deepEqual([first.limit, first.reason], [1_000_000, 'the tenant may publish 1000000 bytes a day']);
+    assert.ok((first.retryAfterMs ?? 0) <= 250);
+    await settled(clock);
+    assert.equal(two.tenant.admitPublish(large, clock), undefined);
+  }
   await close();
 });
