@@ -10,6 +10,7 @@ import { tsIn } from './headers.ts';
 import type { Anchor } from './identity.ts';
 import { anchorOf } from './rollback.ts';
 import type { Shard } from './shard.ts';
+import { eachOf } from './slots.ts';
 import { type EachTail, type Store, TAILS_MAX } from './store.ts';
 
 export interface AuditParts extends Env {
@@ -46,6 +47,7 @@ export class Audits {
 
   /** Something may have been missed: all open rooms of these streams are looked at, several times. */
   suspect(shards: readonly Shard[]): void {
+    for (const shard of shards) for (const feed of shard.feeds.values()) feed.doubt();
     for (const ms of LOOKS_MS) {
       this.#parts.timers.after(ms, () => {
         for (const shard of shards) this.look(shard);
@@ -130,8 +132,30 @@ export class Audits {
     this.#doubt(shard, looks, tails.seqs, others);
     shard.saw(tails.head);
     this.#expect(shard, looks, tails.seqs);
-    for (const look of looks) sure(look, tails.seqs, tails.head);
+    await eachOf(looks, (look) => this.#assure(shard, look, tails.seqs, tails.head));
     return true;
+  }
+
+  /**
+   * A room without a newer event has had none, or it was dropped unheard: where the node may have missed something, and the
+   * room's last event is gone as well, the stream has to have dropped nothing since the room was known.
+   */
+  async #assure(shard: Shard, { feed, rule }: Look, tails: ReadonlyMap<string, number>, head: number) {
+    const tail = tailOf(feed, tails);
+    if (rule === undefined || feed.rule !== rule || tail > rule.last) return;
+    if (feed.doubted && tail !== rule.last) await this.#settleDoubt(shard, feed, rule, head);
+    else feed.assured(head);
+  }
+
+  async #settleDoubt(shard: Shard, feed: Feed, rule: Feed['rule'], head: number): Promise<void> {
+    const from = feed.sure;
+    const read = { from, upTo: head, events: 0 };
+    const dropped = await this.#parts.store.droppedUpTo(shard.number, feed.log, read);
+    if (typeof dropped === 'string') return;
+    // Meanwhile the room may have begun anew, got a hole that is filled, or be doubted no more.
+    if (feed.rule !== rule || rule?.hole !== undefined || !feed.doubted) return;
+    if (dropped > from) feed.lost(dropped);
+    feed.assured(head);
   }
 
   /** Rooms whose newest event the stream does not have any more, or has another one in its place. */
@@ -196,9 +220,4 @@ function unlike(
 
 function tailOf(feed: Feed, tails: ReadonlyMap<string, number>): number {
   return tails.get(feed.log) ?? 0;
-}
-
-function sure({ feed, rule }: Look, tails: ReadonlyMap<string, number>, head: number): void {
-  if (rule === undefined || feed.rule !== rule || tailOf(feed, tails) > rule.last) return;
-  feed.sure = Math.max(feed.sure, head);
 }

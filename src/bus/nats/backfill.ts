@@ -5,10 +5,10 @@ import { numberIn, SEQUENCE } from './headers.ts';
 import type { Store } from './store.ts';
 
 export interface Range {
-  /** All that is kept of the room in (from, to], ascending. */
+  /** All that the room had in (lostTo, to], ascending. */
   readonly events: readonly Arrival[];
-  /** The event at `from` is still there: nothing between has been dropped. */
-  readonly anchored: boolean;
+  /** What the room had up to here may have been dropped before it was read; `from`: nothing was. */
+  readonly lostTo: number;
 }
 
 /** How long a replica that is behind is given between two looks; later the leader is asked event by event. */
@@ -18,10 +18,8 @@ class RangeRead {
   readonly #store: Store;
   readonly #shard: number;
   readonly #log: string;
-  readonly #from: number;
   readonly #to: number;
   readonly events: Arrival[] = [];
-  anchored = false;
   /** Everything up to here has been read. */
   cursor: number;
 
@@ -29,9 +27,8 @@ class RangeRead {
     this.#store = store;
     this.#shard = shard;
     this.#log = log;
-    this.#from = from;
     this.#to = to;
-    this.cursor = from - 1;
+    this.cursor = from;
   }
 
   get reached(): boolean {
@@ -42,14 +39,13 @@ class RangeRead {
   page(): Promise<number | NoAnswer> {
     return this.#store.page(this.#shard, this.#log, this.cursor + 1, (msg, text) => {
       const seq = numberIn(text, SEQUENCE) ?? 0;
-      if (seq > this.#to || seq <= this.#from) this.#passed(seq);
-      else this.#take(arrivalOf(msg, text, seq), seq);
+      this.#take(seq > this.#to ? undefined : arrivalOf(msg, text, seq), seq);
     });
   }
 
   /** Whether the leader has more of the range; if so, its next event is taken. */
   async more(): Promise<boolean | NoAnswer> {
-    const next = await this.#store.next(this.#shard, this.#log, Math.max(this.cursor, this.#from) + 1);
+    const next = await this.#store.next(this.#shard, this.#log, this.cursor + 1);
     if (typeof next === 'string') return next;
     if (next === undefined || next.seq > this.#to) return false;
     this.#take(next, next.seq);
@@ -60,32 +56,38 @@ class RangeRead {
     if (arrival !== undefined && seq > this.cursor) this.events.push(arrival);
     this.cursor = Math.max(this.cursor, seq);
   }
-
-  #passed(seq: number): void {
-    if (seq === this.#from) this.anchored = true;
-    this.cursor = Math.max(this.cursor, seq);
-  }
 }
 
-/**
- * All that the store has of a room in (from, to]. It is all when an event at `to` or beyond has been read, or when
- * the leader says that there is nothing more: a replica that lags answers a shorter range as if it were whole.
- */
+/** What the room had in (from, to], and what of it may have been dropped before it was read. */
 export async function readRange(
   store: Store,
   place: { readonly shard: number; readonly log: string },
   from: number,
   to: number,
   sleep: (ms: number) => Promise<void>,
-  wantAnchor = true,
 ): Promise<Range | NoAnswer> {
+  const events = await readKept(store, place, from, to, sleep);
+  if (typeof events === 'string') return events;
+  const read = { from, upTo: to, events: events.length };
+  const dropped = await store.droppedUpTo(place.shard, place.log, read);
+  if (typeof dropped === 'string') return dropped;
+  if (dropped <= from) return { events, lostTo: from };
+  return { events: events.filter(({ seq }) => seq > dropped), lostTo: Math.min(dropped, to) };
+}
+
+/**
+ * All that the store has of a room in (from, to]. It is all when an event at `to` or beyond has been read, or when
+ * the leader says that there is nothing more: a replica that lags answers a shorter range as if it were whole.
+ */
+export async function readKept(
+  store: Store,
+  place: { readonly shard: number; readonly log: string },
+  from: number,
+  to: number,
+  sleep: (ms: number) => Promise<void>,
+): Promise<readonly Arrival[] | NoAnswer> {
   const read = new RangeRead(store, place.shard, place.log, from, to);
-  const failed = await readAll(read, sleep);
-  if (failed !== undefined) return failed;
-  if (read.anchored || !wantAnchor || from === 0) return { events: read.events, anchored: read.anchored };
-  const anchor = await store.next(place.shard, place.log, from);
-  if (typeof anchor === 'string') return anchor;
-  return { events: read.events, anchored: anchor?.seq === from };
+  return (await readAll(read, sleep)) ?? read.events;
 }
 
 async function readAll(read: RangeRead, sleep: (ms: number) => Promise<void>): Promise<NoAnswer | undefined> {

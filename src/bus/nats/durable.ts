@@ -33,7 +33,7 @@ import { attempt, Publishing } from './publishing.ts';
 import { Reading } from './reading.ts';
 import { Shard } from './shard.ts';
 import { Store } from './store.ts';
-import { perRoom, roomStreams, Streams } from './streams.ts';
+import { roomStreams, Streams } from './streams.ts';
 import type { RoomSubjects } from './subject.ts';
 import { Watch } from './watch.ts';
 import { Witnesses } from './witnesses.ts';
@@ -99,7 +99,7 @@ export class Durable {
     });
     this.#store = store;
     this.cursors = parts.retention.cursors ? this.#cursors(streams, bothConnected) : undefined;
-    const kept = { store, logs, perRoom: perRoom(parts.retention) };
+    const kept = { store, logs };
     const missing: Fills['want'] = (shard, feed) => this.#fills.want(shard, feed);
     this.#fills = new Fills({ ...env, ...kept, ...options });
     const epochs = this.#epochsOf(streams, store);
@@ -177,7 +177,10 @@ export class Durable {
 
   /** The connection for publishes broke: what was on its way is tried again when it is back. */
   lost(): void {
-    for (const shard of this.#shards) shard.hold();
+    for (const shard of this.#shards) {
+      shard.hold();
+      for (const feed of shard.feeds.values()) feed.doubt();
+    }
     this.#requests.lost();
   }
 

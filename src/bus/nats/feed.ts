@@ -39,6 +39,7 @@ export class Feed {
   #waiters: Waiter[] = [];
   /** The room has no events in (last, sure]. */
   sure = 0;
+  #doubted = false;
   #epoch = '';
 
   constructor(ref: RoomRef, log: string, shard: number, host: FeedHost) {
@@ -68,6 +69,7 @@ export class Feed {
     this.#rule = new GapRule<Arrival>(ring.last);
     this.#epoch = epoch;
     this.sure = Math.max(ring.last, sure);
+    this.#doubted = false;
     this.sink?.opened({ epoch, seq: ring.last });
     const early = this.#early;
     this.#early = [];
@@ -102,15 +104,21 @@ export class Feed {
       if (this.#early.length < HELD_MAX) this.#early.push({ prev, arrival });
       return;
     }
+    // The stream had nothing of the room when it took this one: what came between may have expired unheard.
+    if (this.#doubted && prev < rule.last && arrival.seq > rule.last)
+      return this.#hold(rule, arrival.seq - 1, arrival, true);
+    if (prev === rule.last) this.#doubted = false;
     const verdict = rule.arrived({ seq: arrival.seq, prev });
     if (verdict === 'deliver') {
       this.#deliver(arrival);
       if (rule.held > 0) this.#deliverAll(rule.filled([], rule.last));
-    } else if (verdict === 'hold') {
-      rule.hold(prev, arrival);
-      if (rule.held > HELD_MAX) rule.forget();
-      this.#host.missing(this);
-    }
+    } else if (verdict === 'hold') this.#hold(rule, prev, arrival, false);
+  }
+
+  #hold(rule: GapRule<Arrival>, prev: number, arrival: Arrival, doubted: boolean): void {
+    rule.hold(prev, arrival, doubted);
+    if (rule.held > HELD_MAX) rule.forget();
+    this.#host.missing(this);
   }
 
   /** Outside the order: not stored, to whoever is here. */
@@ -123,19 +131,46 @@ export class Feed {
     const rule = this.#rule;
     if (rule === undefined) return;
     this.#deliverAll(rule.filled(arrivals, upTo));
+    this.#doubted = this.#doubted && rule.hole !== undefined;
     if (rule.hole !== undefined) this.#host.missing(this);
   }
 
-  /** Events up to this position are lost to this node. */
+  /** Events up to this position are not in the stream any more. Those that have come meanwhile are delivered. */
   lost(to: number): void {
     const rule = this.#rule;
+    if (rule === undefined) return;
+    for (let held = rule.release(to); held !== undefined; held = rule.release(to)) {
+      this.#skip(rule, held.prev);
+      if (held.event.seq <= rule.last) continue;
+      rule.skip(held.event.seq);
+      this.#deliver(held.event);
+    }
+    this.#skip(rule, to);
+    this.#settle();
+  }
+
+  #skip(rule: GapRule<Arrival>, to: number): void {
     const ring = this.#ring;
-    if (rule === undefined || ring === undefined || to <= ring.last) return;
+    if (ring === undefined || to <= ring.last) return;
     const from = ring.last;
     rule.skip(to);
     ring.lost(to);
-    this.sink?.gap(from, to, 'bus');
-    this.#settle();
+    this.sink?.gap(from, to, 'retention');
+  }
+
+  /** The node may have missed events: until the store says otherwise, an event without a known predecessor is doubted. */
+  doubt(): void {
+    this.#doubted = true;
+  }
+
+  get doubted(): boolean {
+    return this.#doubted;
+  }
+
+  /** The room has no events in (last, sure] but those that this node has had. */
+  assured(sure: number): void {
+    this.#doubted = false;
+    this.sure = Math.max(this.sure, sure);
   }
 
   /** Runs `then` as soon as the event has been handed to the sink; false: it never will be. */

@@ -1,12 +1,13 @@
 /** Fills the holes of feeds from the store: room by room, or with one reading of the stream when there are many. */
 import type { NoAnswer } from './acks.ts';
 import { type Arrival, arrivalOf } from './arrival.ts';
-import { readRange } from './backfill.ts';
+import { type Range, readRange } from './backfill.ts';
 import type { Env } from './env.ts';
 import type { Feed } from './feed.ts';
 import type { Hole } from './gaprule.ts';
 import { lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Shard } from './shard.ts';
+import { eachOf } from './slots.ts';
 import type { Store } from './store.ts';
 
 export interface FillParts extends Env {
@@ -14,8 +15,6 @@ export interface FillParts extends Env {
   readonly logs: (shard: number) => string;
   readonly readsPerShard: number;
   readonly sweepFrom: number;
-  /** The stream keeps so many events of a room at most: with as many in a hole, older ones may be gone. */
-  readonly perRoom: number;
 }
 
 const RETRY_MS = 250;
@@ -102,38 +101,27 @@ export class Fills {
       readRange(store, { shard: shard.number, log: feed.log }, from, hole.to, sleep),
     );
     if (typeof range === 'string') return [feed];
-    if (feed.rule !== rule) return [];
-    const first = await this.#firstSeq(shard, range.anchored, from);
-    if (typeof first === 'string') return [feed];
-    if (feed.rule !== rule) return [];
-    this.#filled(feed, hole, range.events, range.anchored || first <= from + 1);
+    if (feed.rule === rule) this.#filled(feed, hole, from, range);
     return [];
   }
 
-  /** The first place that the stream still has; not asked for where nothing hangs on it. */
-  async #firstSeq(shard: Shard, anchored: boolean, from: number): Promise<number | NoAnswer> {
-    if (anchored) return from;
-    const state = await this.#parts.store.state(shard.number);
-    if (state === 'missing') return 'nobody';
-    return typeof state === 'string' ? state : state.firstSeq;
+  #filled(feed: Feed, hole: Hole, from: number, { events, lostTo }: Range): void {
+    this.events += events.length;
+    if (lostTo > from) this.#lost(feed, lostTo);
+    const last = Math.max(events.at(-1)?.seq ?? 0, lostTo);
+    feed.filled(events, last);
+    // Somebody has taken it out of the stream alone, which no limit does.
+    if (hole.event && last < hole.to) this.#lost(feed, hole.to);
+    feed.filled([], hole.to);
   }
 
-  /** `whole`: the stream has dropped nothing behind the start of the hole, unless it was for the room's own count. */
-  #filled(feed: Feed, hole: Hole, events: readonly Arrival[], whole: boolean): void {
-    this.events += events.length;
-    if (!whole || events.length >= this.#parts.perRoom) {
-      const first = events[0];
-      const to = first === undefined ? hole.to : first.seq - 1;
-      if (to > hole.from) {
-        this.lost++;
-        this.#parts.log.warn(
-          { room: feed.ref.name, tenant: feed.ref.tenant, from: hole.from, to },
-          'events were dropped by the stream before this node could read them',
-        );
-        feed.lost(to);
-      }
-    }
-    feed.filled(events, hole.to);
+  #lost(feed: Feed, to: number): void {
+    this.lost++;
+    this.#parts.log.warn(
+      { room: feed.ref.name, tenant: feed.ref.tenant, from: feed.rule?.last, to },
+      'events were dropped by the stream before this node could read them',
+    );
+    feed.lost(to);
   }
 
   /** One reading of the whole stream for many rooms. Those that it has not brought to the end are given back. */
@@ -148,15 +136,23 @@ export class Fills {
     const from = Math.min(...[...jobs.values()].map((job) => job.from));
     const to = Math.max(...[...jobs.values()].map((job) => job.hole.to));
     const reached = await shard.reads.run(() => this.#readAll(shard, jobs, from, to));
-    const state = await this.#parts.store.state(shard.number);
-    if (typeof reached === 'string' || typeof state === 'string') return [...feeds];
+    if (typeof reached === 'string') return [...feeds];
     const again: Feed[] = [];
-    for (const job of jobs.values()) {
-      if (!job.current) continue;
-      if (job.hole.to > reached) again.push(job.feed);
-      else this.#filled(job.feed, job.hole, job.events, job.anchored || state.firstSeq <= job.from + 1);
-    }
+    await eachOf([...jobs.values()], async (job) => {
+      const range = job.hole.to > reached ? 'lost' : await this.#judge(shard, job, reached);
+      if (!job.current) return;
+      if (typeof range === 'string') again.push(job.feed);
+      else this.#filled(job.feed, job.hole, job.from, range);
+    });
     return again;
+  }
+
+  async #judge(shard: Shard, { feed, from, hole, seen, events }: SweepJob, reached: number) {
+    const read = { from, upTo: reached, events: seen };
+    const dropped = await this.#parts.store.droppedUpTo(shard.number, feed.log, read);
+    if (typeof dropped === 'string') return dropped;
+    const lostTo = Math.min(Math.max(from, dropped), hole.to);
+    return { events: events.filter(({ seq }) => seq > lostTo), lostTo };
   }
 
   /** How far it came: a replica that is behind ends early. */
@@ -167,7 +163,7 @@ export class Fills {
     to: number,
   ): Promise<number | NoAnswer> {
     const { store, logs } = this.#parts;
-    let cursor = from - 1;
+    let cursor = from;
     while (cursor < to) {
       const count = await store.page(
         shard.number,
@@ -192,7 +188,8 @@ class SweepJob {
   readonly hole: Hole;
   readonly from: number;
   readonly events: Arrival[] = [];
-  anchored = false;
+  /** Events of the room that were read, those after the hole as well. */
+  seen = 0;
   readonly #rule: Feed['rule'];
 
   constructor(feed: Feed, hole: Hole) {
@@ -208,8 +205,9 @@ class SweepJob {
   }
 
   take(seq: number, arrival: () => Arrival | undefined): void {
-    if (seq === this.from) this.anchored = true;
-    if (seq <= this.from || seq > this.hole.to) return;
+    if (seq <= this.from) return;
+    this.seen++;
+    if (seq > this.hole.to) return;
     const taken = arrival();
     if (taken !== undefined) this.events.push(taken);
   }

@@ -13,8 +13,17 @@ export interface Linked {
 export interface Hole {
   /** Exclusive. */
   readonly from: number;
-  /** Inclusive: the room is known to have had an event here. */
+  /** Inclusive. */
   readonly to: number;
+  /** The room is known to have had an event at `to`. */
+  readonly event: boolean;
+}
+
+interface Held<E> {
+  readonly prev: number;
+  readonly event: E;
+  /** `prev` is no event: there may be some that nobody can name. */
+  readonly doubted: boolean;
 }
 
 export type Verdict = 'deliver' | 'duplicate' | 'hold';
@@ -24,7 +33,7 @@ export class GapRule<E extends { readonly seq: number }> {
   /** The room is known to have had an event here, or at a later place. */
   #known: number;
   /** Ascending. */
-  #held: { readonly prev: number; readonly event: E }[] = [];
+  #held: Held<E>[] = [];
 
   constructor(last: number) {
     this.#last = last;
@@ -42,8 +51,10 @@ export class GapRule<E extends { readonly seq: number }> {
 
   /** What is missing now; undefined: nothing. */
   get hole(): Hole | undefined {
-    const to = Math.max(this.#known, this.#held[0]?.prev ?? 0);
-    return to > this.#last ? { from: this.#last, to } : undefined;
+    const held = this.#held[0];
+    const to = Math.max(this.#known, held?.prev ?? 0);
+    if (to <= this.#last) return undefined;
+    return { from: this.#last, to, event: to === this.#known || held?.doubted !== true };
   }
 
   /**
@@ -58,12 +69,12 @@ export class GapRule<E extends { readonly seq: number }> {
     return 'deliver';
   }
 
-  /** Keeps an event until the hole before it is filled. */
-  hold(prev: number, event: E): void {
+  /** Keeps an event until the hole before it is filled. `doubted`: whatever there may have been before it. */
+  hold(prev: number, event: E, doubted = false): void {
     let at = this.#held.length;
     while (at > 0 && (this.#held[at - 1] as { event: E }).event.seq > event.seq) at--;
     if (this.#held[at - 1]?.event.seq === event.seq) return;
-    this.#held.splice(at, 0, { prev, event });
+    this.#held.splice(at, 0, { prev, event, doubted });
   }
 
   /** Too much is held: it is forgotten here and has to come from the store as well. */
@@ -107,7 +118,13 @@ export class GapRule<E extends { readonly seq: number }> {
     this.#last = Math.max(this.#last, to);
   }
 
+  /** The first one held, if it stands up to here; it is held no longer, and the caller delivers it. */
+  release(to: number): { readonly prev: number; readonly event: E } | undefined {
+    const first = this.#held[0];
+    return first !== undefined && first.event.seq <= to ? this.#held.shift() : undefined;
+  }
+
   #shift(): E {
-    return (this.#held.shift() as { event: E }).event;
+    return (this.#held.shift() as Held<E>).event;
   }
 }

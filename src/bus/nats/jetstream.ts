@@ -28,7 +28,13 @@ export interface ApiAnswer {
   readonly error?: ApiError;
   readonly message?: StoredMessage;
   readonly created?: string;
-  readonly state?: { readonly first_seq: number; readonly last_seq: number };
+  readonly config?: { readonly max_msgs_per_subject?: number };
+  readonly state?: {
+    readonly first_seq: number;
+    readonly last_seq: number;
+    /** With `subjects_filter`: messages by subject. */
+    readonly subjects?: Readonly<Record<string, number>>;
+  };
 }
 
 export const NO_MESSAGE = 10037;

@@ -2,7 +2,7 @@
 import type { RoomRef } from '../../broker/ports.ts';
 import type { NoAnswer } from './acks.ts';
 import type { Arrival } from './arrival.ts';
-import { readRange } from './backfill.ts';
+import { readKept, readRange } from './backfill.ts';
 import type { Env } from './env.ts';
 import { chainOf } from './events.ts';
 import type { Ring } from './ring.ts';
@@ -11,8 +11,6 @@ import type { Store } from './store.ts';
 
 export interface LoadParts extends Env {
   readonly store: Store;
-  /** The stream keeps so many events of a room at most. */
-  readonly perRoom: number;
 }
 
 /** Whose past is loaded. */
@@ -41,8 +39,8 @@ export async function loadSince(
   );
   if (typeof range === 'string') return range;
   if (ring.generation !== generation || ring.floor !== floor) return 'loaded';
-  // Without the event at `since` there is no telling what was before the first one read: all is loaded instead.
-  if (!range.anchored) return loadAll(parts, shard, room);
+  // Whoever asked has missed something for good: everything that is left is what it gets.
+  if (range.lostTo > since) return loadAll(parts, shard, room);
   ring.prepend(chainOf(room.ref, range.events, since), since, parts.now());
   return 'loaded';
 }
@@ -55,23 +53,36 @@ export async function loadAll(parts: LoadParts, shard: Shard, room: Loadable): P
   const wanted = ring.policy.count + 1 - ring.length;
   const read = await shard.reads.run(() => readBack(parts, shard, room.log, floor, wanted));
   if (typeof read === 'string') return read;
+  const dropped = await parts.store.droppedUpTo(shard.number, room.log, {
+    from: read.from,
+    upTo: Math.max(ring.last, floor),
+    events: read.events.length + ring.length,
+  });
+  if (typeof dropped === 'string') return dropped;
   if (ring.generation !== generation || ring.floor !== floor) return 'loaded';
-  const { events, firstSeq } = read;
-  const first = events[0];
-  const cut =
-    first !== undefined && (events.length >= wanted || events.length + ring.length >= parts.perRoom);
-  const begin = cut ? first.seq - 1 : Math.min(firstSeq - 1, floor);
-  ring.prepend(chainOf(room.ref, events, begin), first === undefined ? floor : begin, parts.now());
+  const { events, begin, cut } = keptOf(read, dropped, wanted);
+  const from = Math.min(begin, floor);
+  ring.prepend(chainOf(room.ref, events, from), events.length === 0 ? floor : from, parts.now());
   if (cut) ring.start = 0;
   ring.complete = true;
   return 'loaded';
 }
 
+/** What is left of a read; `begin` is the position before it. `cut`: the room is known to have had events up to there. */
+function keptOf(read: ReadBack, dropped: number, wanted: number) {
+  const events = read.events.filter(({ seq }) => seq > dropped);
+  const before = events[0] === undefined ? undefined : events[0].seq - 1;
+  const full = events.length >= wanted;
+  const cut = full || events.length < read.events.length || (dropped > read.from && dropped === before);
+  const begin = cut && before !== undefined ? before : Math.max(read.from, dropped);
+  return { events, begin, cut };
+}
+
 interface ReadBack {
   /** Ascending, ending at `to`; at least as many as wanted, or all there are. */
   readonly events: readonly Arrival[];
-  /** The first place that the stream had when the reading began. */
-  readonly firstSeq: number;
+  /** Everything after this place, and up to `to`, has been read. */
+  readonly from: number;
 }
 
 /** The newest events of a room up to this place: a stream can only be read forwards, so it goes back in steps. */
@@ -90,10 +101,10 @@ async function readBack(
   let end = to;
   for (let step = FIRST_STEP; end >= firstSeq && events.length < wanted; step *= 8) {
     const begin = Math.max(firstSeq - 1, end - step);
-    const range = await readRange(store, { shard: shard.number, log }, begin, end, sleep, false);
-    if (typeof range === 'string') return range;
-    events = [...range.events, ...events];
+    const kept = await readKept(store, { shard: shard.number, log }, begin, end, sleep);
+    if (typeof kept === 'string') return kept;
+    events = [...kept, ...events];
     end = begin;
   }
-  return { events, firstSeq };
+  return { events, from: Math.min(end, to) };
 }

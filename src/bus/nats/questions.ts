@@ -175,7 +175,7 @@ export class Questions {
     for (const one of further) one.beyond = isBeyond(strangeOf(one.need), tail.seq, head.seq);
     if (further.every(({ beyond }) => beyond)) return true;
     if (feed.rule?.exists(tail.seq) !== true) {
-      feed.sure = Math.max(feed.sure, head.seq);
+      if (!feed.doubted) feed.assured(head.seq);
       return true;
     }
     missing(shard, feed);

@@ -24,3 +24,15 @@ export class Slots {
     }
   }
 }
+
+/** Questions about single rooms that a leader has at once, when many rooms are looked at. */
+const AT_ONCE = 32;
+
+/** Runs `work` for each, some at a time. */
+export async function eachOf<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const left = [...all];
+  const lane = async () => {
+    for (let one = left.pop(); one !== undefined; one = left.pop()) await work(one);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, all.length) }, lane));
+}

@@ -4,7 +4,8 @@ import type { Arrival } from './arrival.ts';
 import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Kept } from './identity.ts';
-import { askLeader, NO_MESSAGE, NO_STREAM, type StoredMessage } from './jetstream.ts';
+import { type ApiAnswer, askLeader, NO_MESSAGE, NO_STREAM, type StoredMessage } from './jetstream.ts';
+import { droppedUpTo } from './retention.ts';
 import type { Subjects } from './subject.ts';
 
 const BATCH = 256;
@@ -19,6 +20,16 @@ export interface StreamState {
   readonly created: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
+  /** What the stream keeps of a room at most; -1: no limit. */
+  readonly perSubject: number;
+}
+
+/** What was read of a room: everything after `from`, up to `upTo`. */
+export interface RoomRead {
+  readonly from: number;
+  readonly upTo: number;
+  /** How many events there were. */
+  readonly events: number;
 }
 
 /** `seq` 0: there is none. */
@@ -117,8 +128,39 @@ export class Store {
     const answer = await this.#leader('STREAM.INFO', shard, {});
     if (typeof answer === 'string') return answer;
     if (answer.error?.err_code === NO_STREAM) return 'missing';
-    if (answer.created === undefined || answer.state === undefined) return 'nobody';
-    return { created: answer.created, firstSeq: answer.state.first_seq, lastSeq: answer.state.last_seq };
+    return stateIn(answer) ?? 'nobody';
+  }
+
+  /**
+   * The stream has dropped no event of the room after this place, as its leader knows it now, when `read` has been read.
+   * One question that many share says so for most rooms; the others are asked for one by one.
+   */
+  async droppedUpTo(
+    shard: number,
+    log: string,
+    { from, upTo, events }: RoomRead,
+  ): Promise<number | NoAnswer> {
+    const state = await this.state(shard);
+    if (state === 'missing') return 'nobody';
+    if (typeof state === 'string') return state;
+    const together = droppedUpTo({ ...state, atMost: events + Math.max(0, state.lastSeq - upTo) });
+    return together <= from ? together : this.#droppedUpTo(shard, log);
+  }
+
+  async #droppedUpTo(shard: number, log: string): Promise<number | NoAnswer> {
+    const info = await this.#leader('STREAM.INFO', shard, { subjects_filter: log });
+    if (typeof info === 'string') return info;
+    const state = stateIn(info);
+    if (state === undefined) return 'nobody';
+    const oldest = await this.message(shard, { seq: 1, next_by_subj: log, no_hdr: true });
+    if (typeof oldest === 'string') return oldest;
+    const dropped = droppedUpTo({
+      ...state,
+      atMost: info.state?.subjects?.[log] ?? 0,
+      oldest: oldest?.seq ?? 0,
+    });
+    // Between the two answers the room has lost all that it had: the next look knows more.
+    return Number.isFinite(dropped) ? dropped : 'nobody';
   }
 
   /**
@@ -195,6 +237,12 @@ export class Store {
     if (!this.#leadersThere()) return Promise.resolve<NoAnswer>('lost');
     return askLeader(this.#leaders, call, this.#subjects.stream(shard), request);
   }
+}
+
+function stateIn({ created, config, state }: ApiAnswer): StreamState | undefined {
+  if (created === undefined || state === undefined) return undefined;
+  const perSubject = config?.max_msgs_per_subject ?? -1;
+  return { created, firstSeq: state.first_seq, lastSeq: state.last_seq, perSubject };
 }
 
 export function payloadOf({ data = '' }: StoredMessage): string {

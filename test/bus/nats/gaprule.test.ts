@@ -120,7 +120,7 @@ test('a hole that the store cannot fill is skipped, and the feed goes on behind 
   const held = { seq: 160, prev: 150 };
   assert.equal(rule.arrived(held), 'hold');
   rule.hold(held.prev, held);
-  assert.deepEqual(rule.hole, { from: 100, to: 150 });
+  assert.deepEqual(rule.hole, { from: 100, to: 150, event: true });
   rule.skip(150);
   assert.deepEqual(rule.filled([], 150), [held]);
   assert.equal(rule.last, 160);
@@ -137,7 +137,7 @@ test('an event that exists and has not come is a hole; one that has come is none
   const rule = new GapRule<Event>(100);
   assert.equal(rule.exists(90), false);
   assert.equal(rule.exists(140), true);
-  assert.deepEqual(rule.hole, { from: 100, to: 140 });
+  assert.deepEqual(rule.hole, { from: 100, to: 140, event: true });
   assert.equal(rule.arrived({ seq: 140, prev: 100 }), 'deliver');
   assert.equal(rule.hole, undefined);
 });

@@ -4,6 +4,8 @@ import { after, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
+import type { RoomRef } from '../../../src/broker/ports.ts';
+import type { RoomPolicy } from '../../../src/broker/settings.ts';
 import type { NatsBus } from '../../../src/bus/nats/bus.ts';
 import type { NatsOptions } from '../../../src/bus/nats/options.ts';
 import {
@@ -12,6 +14,7 @@ import {
   fill,
   history,
   opened,
+  type Probe,
   publish,
   replay,
   seqsOf,
@@ -32,11 +35,14 @@ interface Pair {
   readonly prefix: string;
 }
 
-async function pair(context: TestContext, options: Partial<NatsOptions> = {}): Promise<Pair> {
+async function pair(
+  context: TestContext,
+  options: Partial<NatsOptions> = {},
+  policies: readonly RoomPolicy[] = [durable(), LIVE],
+): Promise<Pair> {
   const line = await Line.to(cluster.server(0).url);
   const prefix = newPrefix();
   const all = { prefix, shards: 1, discover: false, ...options };
-  const policies = [durable(), LIVE];
   const here = natsBus([line.url], { options: all, policies });
   const there = natsBus(cluster.urls, { options: all, policies });
   context.after(async () => {
@@ -92,7 +98,7 @@ test('what the stream has dropped before it could be read is told as a gap', asy
   line.cut();
   await probe.until('the gap', () => probe.gaps.length > 0);
   const [gap] = probe.gaps;
-  assert.deepEqual([gap?.from, gap?.reason], [first, 'bus']);
+  assert.deepEqual([gap?.from, gap?.reason], [first, 'retention']);
   await probe.until('the rest', () => probe.seqs.at(-1) === missed.at(-1));
   assert.deepEqual(
     probe.seqs.slice(1),
@@ -102,6 +108,85 @@ test('what the stream has dropped before it could be read is told as a gap', asy
   const page = await replay(here, small, { epoch: probe.position.epoch, seq: first as number });
   assert.equal(page.recovered, 'partial', 'who comes back to before the gap is told as well');
   assert.equal(page.gap?.from, first);
+});
+
+/** Every event of the room was handed over, or stands in a gap; never both. */
+function assertHonest(probe: Probe, all: readonly number[]): void {
+  const inGap = (seq: number) => probe.gaps.some(({ from, to }) => seq > from && seq <= to);
+  const got = new Set(probe.seqs);
+  assert.equal(got.size, probe.seqs.length, 'each once');
+  for (const seq of all) assert.notEqual(got.has(seq), inGap(seq), `${seq} of ${all.length}`);
+  for (const { reason } of probe.gaps) assert.equal(reason, 'retention');
+}
+
+/** Events that a room of 20 gets while a node is cut off, and while the node reads what it missed. */
+for (const [missed, meanwhile, rooms] of [
+  [5, 10, 1],
+  [20, 0, 1],
+  [21, 0, 1],
+  [22, 30, 1],
+  [60, 60, 1],
+  [60, 0, 1],
+  [15, 60, 12],
+] as const)
+  test(`${missed} events are missed, and ${meanwhile} come while they are read: ${rooms} rooms`, async (context) => {
+    const policy = durable({ count: 20 });
+    const { here, there, line } = await pair(context, { sweepFrom: 4 }, [policy, LIVE]);
+    const refs = Array.from({ length: rooms }, (_, n) => roomRef(`r${n}`, policy));
+    const probes = await Promise.all(refs.map((ref) => opened(here, ref)));
+    const seqs = await Promise.all(refs.map((ref) => fill(there, ref, 3)));
+    await Promise.all(probes.map((probe) => probe.count(3)));
+    line.deafen();
+    const publishAll = async (count: number) => {
+      for (let n = 0; n < count; n++)
+        await Promise.all(refs.map(async (ref, at) => seqs[at]?.push(await accepted(there, ref, n))));
+    };
+    await publishAll(missed);
+    line.cut();
+    await publishAll(meanwhile);
+    await probes[0]?.until('the line', () => here.health().state === 'up');
+    await publishAll(1);
+    for (const [at, probe] of probes.entries()) {
+      const all = seqs[at] as number[];
+      await probe.until('the last', () => probe.seqs.at(-1) === all.at(-1));
+      assertHonest(probe, all);
+      if (missed + meanwhile < 20) assert.deepEqual(probe.gaps, [], 'all of it is kept');
+      // Whoever comes back from before all of that is told the same.
+      const page = await replay(here, refs[at] as RoomRef, {
+        epoch: probe.position.epoch,
+        seq: all[0] as number,
+      });
+      const told = page.gap;
+      for (const seq of all.slice(1))
+        assert.notEqual(
+          seqsOf(page).includes(seq),
+          told !== undefined && seq > told.from && seq <= told.to,
+          `${seq} on resume`,
+        );
+    }
+  });
+
+test('events that have expired before the line was back are told as a gap', async (context) => {
+  const policy = durable({ ageMs: 1000 });
+  const { here, there, line } = await pair(context, {}, [policy, LIVE]);
+  const [loud, quiet] = [roomRef('loud', policy), roomRef('quiet', policy)];
+  const probes = [await opened(here, loud), await opened(here, quiet)];
+  const seqs = [await fill(there, loud, 2), await fill(there, quiet, 2)];
+  for (const probe of probes) await probe.count(2);
+  line.away();
+  for (const [at, ref] of [loud, quiet].entries()) seqs[at]?.push(...(await fill(there, ref, 3)));
+  await sleep(2500);
+  const gone = await history(there, loud);
+  assert.deepEqual(gone.events, [], 'the stream keeps nothing of it');
+  line.back();
+  await probes[1]?.until('the gap of the quiet room', () => probes[1]?.gaps.length === 1);
+  seqs[0]?.push(await accepted(there, loud, 'after'));
+  for (const [at, probe] of probes.entries()) {
+    const all = seqs[at] as number[];
+    await probe.until('the last', () => probe.seqs.at(-1) === all.at(-1) || probe.gaps.length > 0);
+    await probe.until('all of it', () => at === 1 || probe.seqs.at(-1) === all.at(-1));
+    assertHonest(probe, all);
+  }
 });
 
 test('a quiet room that missed its only event learns of it by an audit', async (context) => {

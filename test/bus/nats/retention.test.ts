@@ -1,0 +1,190 @@
+/** What a stream may have dropped of a room: against a model of a stream, and against the server itself. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { nanos } from '@nats-io/nats-core';
+import { connect } from '@nats-io/transport-node';
+import fc from 'fast-check';
+import { droppedUpTo } from '../../../src/bus/nats/retention.ts';
+import { newPrefix } from '../../support/nats/bus.ts';
+import { NatsCluster } from '../../support/nats/cluster.ts';
+
+interface Limits {
+  /** 0: none. */
+  readonly perSubject: number;
+  /** Messages, 0: none. */
+  readonly size: number;
+  /** Ticks, 0: none. */
+  readonly age: number;
+}
+
+/** A stream that drops old messages. */
+class ModelStream {
+  readonly #limits: Limits;
+  #kept: { readonly seq: number; readonly room: string; readonly at: number }[] = [];
+  #now = 0;
+  last = 0;
+  readonly all: { readonly seq: number; readonly room: string }[] = [];
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  publish(room: string): void {
+    const message = { seq: ++this.last, room, at: this.#now };
+    this.all.push(message);
+    this.#kept.push(message);
+    const { perSubject, size } = this.#limits;
+    const own = this.of(room);
+    if (perSubject > 0 && own.length > perSubject) this.#keep(({ seq }) => seq !== own[0]);
+    if (size > 0 && this.#kept.length > size) this.#kept.shift();
+  }
+
+  tick(): void {
+    this.#now++;
+    const { age } = this.#limits;
+    if (age > 0) this.#keep(({ at }) => at + age >= this.#now);
+  }
+
+  purge(): void {
+    this.#kept.splice(0, 3);
+  }
+
+  get firstSeq(): number {
+    return this.#kept[0]?.seq ?? this.last + 1;
+  }
+
+  of(room: string): number[] {
+    return this.#kept.filter((message) => message.room === room).map(({ seq }) => seq);
+  }
+
+  #keep(wanted: (message: { seq: number; at: number }) => boolean): void {
+    this.#kept = this.#kept.filter(wanted);
+  }
+}
+
+const limits = fc.record({
+  perSubject: fc.integer({ min: 0, max: 5 }),
+  size: fc.constantFrom(0, 4, 9, 15),
+  age: fc.constantFrom(0, 2, 5),
+});
+const step = fc.constantFrom('a', 'a', 'a', 'b', 'b', 'tick', 'purge');
+
+function play(stream: ModelStream, what: string): void {
+  if (what === 'tick') stream.tick();
+  else if (what === 'purge') stream.purge();
+  else stream.publish(what);
+}
+
+/** The events of room `a` in (from, to], one message after the other, as a server reads them; things happen between. */
+function readMeanwhile(stream: ModelStream, from: number, to: number, during: readonly string[][]): number[] {
+  const read: number[] = [];
+  const next = () => stream.of('a').find((seq) => seq > (read.at(-1) ?? from) && seq <= to);
+  for (const meanwhile of during) {
+    const seq = next();
+    if (seq !== undefined) read.push(seq);
+    for (const what of meanwhile) play(stream, what);
+  }
+  fc.pre(next() === undefined);
+  return read;
+}
+
+test('a read of a room is whole but for what is said to be lost, whatever happens while it is read', () => {
+  const before = fc.array(step, { maxLength: 25 });
+  const during = fc.array(fc.array(step, { maxLength: 4 }), { minLength: 1, maxLength: 30 });
+  const property = fc.property(limits, before, during, fc.nat(), (bounds, earlier, meanwhile, place) => {
+    const stream = new ModelStream(bounds);
+    for (const what of earlier) play(stream, what);
+    const to = stream.last;
+    const from = place % (to + 1);
+    const read = readMeanwhile(stream, from, to, meanwhile);
+    const { firstSeq, last } = stream;
+    const { perSubject } = bounds;
+    const own = stream.of('a');
+    const missing = stream.all
+      .filter(({ seq, room }) => room === 'a' && seq > from && seq <= to && !read.includes(seq))
+      .map(({ seq }) => seq);
+    for (const remains of [
+      { firstSeq, perSubject, atMost: read.length + last - to },
+      { firstSeq, perSubject, atMost: own.length, oldest: own[0] ?? 0 },
+    ])
+      assert.ok(Math.max(0, ...missing) <= droppedUpTo(remains), `${missing}: ${droppedUpTo(remains)}`);
+  });
+  fc.assert(property, { numRuns: 3000 });
+});
+
+test('where nothing was dropped, nothing is said to be lost', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), fc.nat(), (steps, place) => {
+      const stream = new ModelStream({ perSubject: 5, size: 0, age: 0 });
+      for (const what of steps) if (what === 'a' || what === 'b') play(stream, what);
+      const own = stream.of('a');
+      const whole = stream.all.filter(({ room }) => room === 'a').length === own.length;
+      // Whose the places are that are gone nobody knows.
+      fc.pre(whole && own.length > 0 && stream.firstSeq === 1);
+      const from = place % (stream.last + 1);
+      const dropped = droppedUpTo({
+        firstSeq: stream.firstSeq,
+        perSubject: 5,
+        atMost: own.length,
+        oldest: own[0],
+      });
+      // With as many as the stream keeps, there may have been one before the oldest.
+      assert.ok(dropped <= (own.length < 5 ? from : Math.max(from, (own[0] as number) - 1)));
+    }),
+  );
+});
+
+const cluster = await NatsCluster.start(1);
+after(() => cluster.close());
+
+type Manager = Awaited<ReturnType<typeof jetstreamManager>>;
+
+for (const [kind, config] of Object.entries({
+  count: { max_msgs_per_subject: 5 },
+  size: { max_bytes: 4000 },
+  both: { max_msgs_per_subject: 7, max_bytes: 3000 },
+  age: { max_age: nanos(400), max_msgs_per_subject: 50 },
+}))
+  test(`the server drops as the model does: ${kind}`, async (context) => {
+    const connection = await connect({ servers: cluster.urls });
+    context.after(() => connection.close());
+    const manager = await jetstreamManager(connection);
+    const name = newPrefix();
+    await manager.streams.add({ name, subjects: [`${name}.>`], storage: 'file', ...config } as never);
+    const published: number[] = [];
+    for (let round = 0; round < 12; round++) {
+      for (let n = 0; n < 10; n++) {
+        const room = (n * 7 + round) % 3 === 0 ? 'a' : 'b';
+        const ack = (await connection.request(`${name}.${room}`, 'x'.repeat(50))).json<{ seq: number }>();
+        if (room === 'a') published.push(ack.seq);
+      }
+      if (kind === 'age') await new Promise((resolve) => setTimeout(resolve, 60));
+      const { dropped, oldest } = await said(manager, name);
+      const kept = await everyOf(manager, name);
+      const gone = published.filter((seq) => seq > dropped && !kept.includes(seq));
+      // Age takes some while this looks, the oldest first.
+      for (const seq of gone) assert.ok(kind === 'age' && seq >= oldest, `${seq} is gone after ${dropped}`);
+    }
+  });
+
+/** What is said of room `a`, by what the server says of it. */
+async function said(manager: Manager, stream: string): Promise<{ dropped: number; oldest: number }> {
+  const subject = `${stream}.a`;
+  const { state, config } = await manager.streams.info(stream, { subjects_filter: subject });
+  const oldest = (await everyOf(manager, stream))[0] ?? 0;
+  const atMost = state.subjects?.[subject] ?? 0;
+  const perSubject = config.max_msgs_per_subject;
+  return { oldest, dropped: droppedUpTo({ firstSeq: state.first_seq, perSubject, atMost, oldest }) };
+}
+
+/** Places of room `a`. */
+async function everyOf(manager: Manager, stream: string): Promise<number[]> {
+  const { state } = await manager.streams.info(stream);
+  const found: number[] = [];
+  for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+    const message = await manager.streams.getMessage(stream, { seq }).catch(() => null);
+    if (message?.subject === `${stream}.a`) found.push(seq);
+  }
+  return found;
+}
