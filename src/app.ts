@@ -12,7 +12,7 @@ import { createRecord, type RecordOfSessions } from './app/lifecycle.ts';
 import { createLimits, type LimitsOfTenants } from './app/limits.ts';
 import { Pulse } from './app/pulse.ts';
 import { createTicketSecrets, type TicketSecrets } from './app/tickets.ts';
-import { clock, nowMs } from './app/time.ts';
+import { alarm, clock, nowMs } from './app/time.ts';
 import { createTracing, type TracesOfNode } from './app/tracing.ts';
 import { createUsage, type UsageOfTenants } from './app/usage.ts';
 import { createVerifier } from './auth/verifier.ts';
@@ -22,6 +22,7 @@ import type { Exclusions } from './broker/exclusion/exclusions.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus, TokenVerifier } from './broker/ports.ts';
 import { Tally } from './broker/tally.ts';
+import { withNotice } from './broker/wait-notice.ts';
 import type { WebHandler } from './broker/web.ts';
 import type { Config } from './config.ts';
 import { type Admin, type AdminOptions, createAdmin } from './ops/admin.ts';
@@ -192,8 +193,15 @@ class Node implements App {
   async listen(): Promise<{ readonly listen: string; readonly admin: string }> {
     // First: probes are answered while the bus is being reached.
     const { host, port } = await this.#admin.listen();
-    await Promise.all([this.#bus.start().then(() => this.#cluster.start()), this.#verifier.start()]);
-    await Promise.all([this.#usage.begin(), this.#tickets.start(), this.#record.start()]);
+    await Promise.all([
+      this.#bus.start().then(() => this.#cluster.start()),
+      this.#waited('the keys of the issuers', () => this.#verifier.start()),
+    ]);
+    await Promise.all([
+      this.#waited('the usage of tenants', () => this.#usage.begin()),
+      this.#waited('a key for tickets', () => this.#tickets.start()),
+      this.#waited('the record of sessions', () => this.#record.start()),
+    ]);
     this.#limits.begin();
     // Before the first client: a run that is not entered has no heirs.
     this.#hub.tick();
@@ -214,6 +222,12 @@ class Node implements App {
     }, 1000);
     this.#phase = 'serving';
     return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
+  }
+
+  /** Bus and cluster know best why they wait, and say so themselves. */
+  #waited<T>(what: string, task: () => Promise<T>): Promise<T> {
+    const why = () => this.#bus.health().detail || undefined;
+    return withNotice({ what, why }, { log: this.#log, alarm }, task);
   }
 
   drain(options: DrainOptions): Promise<void> {

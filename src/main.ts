@@ -80,7 +80,7 @@ async function start(
     else if (workersOf(config) > 1) await supervise(config, args, log);
     else await run(config, log);
   } catch (error) {
-    fail(log, error, 'the broker could not start');
+    failStart(log, error);
   }
 }
 
@@ -89,7 +89,7 @@ async function begun({ config, warnings }: Loaded, worker: number | undefined): 
   const log = createLog(config.log.level, undefined, config.log.repeats);
   failOnBugs(log);
   const native = checkNative();
-  if (!native.ok) fail(log, new Error(native.reason), 'the broker could not start');
+  if (!native.ok) failStart(log, new Error(native.reason));
   if (worker !== undefined) return log.child({ worker });
   for (const warning of warnings) log.warn({}, warning);
   for (const { says, fix } of startWarnings(config, await maxDescriptors()))
@@ -195,6 +195,21 @@ function failOnBugs(log: Logger): void {
 function fail(log: Logger, error: unknown, message: string): never {
   log.fatal({ err: error }, message);
   process.exit(EXIT.failed);
+}
+
+/** What can be expected to go wrong is told to a person in words, without a stack that says nothing to them. */
+function failStart(log: Logger, error: unknown): never {
+  const message = 'the broker could not start';
+  if (!(error instanceof Error) || isBug(error)) fail(log, error, message);
+  const { code } = error as NodeJS.ErrnoException;
+  process.stderr.write(`carillon: ${message}: ${error.message}\n`);
+  log.debug({ err: error }, message);
+  log.fatal({ reason: error.message, ...(code !== undefined && { code }) }, message);
+  process.exit(EXIT.failed);
+}
+
+function isBug(error: Error): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((bug) => error instanceof bug);
 }
 
 /** SIGTERM takes the time that clients need, SIGINT is a person waiting; a second one means now. */

@@ -7,6 +7,9 @@ import { isAccessPattern } from '../broker/access/template.ts';
 import { isRoomPattern } from '../protocol/room.ts';
 import {
   type Address,
+  GIB,
+  KIB,
+  MIB,
   parseAddress,
   parseCount,
   parseDuration,
@@ -65,15 +68,29 @@ export function count(min: number, max: number) {
   return leaf(expected, (value) => within(parseCount(value), { min, max }), quantity(min, max, '^[0-9]+$'));
 }
 
+const SIZE_EXAMPLES = [64 * KIB, MIB, 64 * MIB, GIB];
+const DURATION_EXAMPLES = [500, 30_000, 600_000, 3_600_000];
+
+/** Values that would be taken: those that people know, as far as they fit, or else the least. */
+function exampleOf(
+  show: (value: number) => string,
+  min: number,
+  max: number,
+  known: readonly number[],
+): string {
+  const fitting = known.filter((value) => value >= min && value <= max).slice(0, 2);
+  return (fitting.length === 0 ? [min] : fitting).map(show).join(' or ');
+}
+
 /** Bytes. */
 export function size(min: number, max: number) {
-  const expected = `a size from ${showSize(min)} to ${showSize(max)}, such as 64KiB or 65536`;
+  const expected = `a size from ${showSize(min)} to ${showSize(max)}, such as ${exampleOf(showSize, min, max, SIZE_EXAMPLES)}`;
   return leaf(expected, (value) => within(parseSize(value), { min, max }), quantity(min, max, SIZE));
 }
 
 /** Milliseconds; a plain number is taken as such. */
 export function duration(min: number, max: number) {
-  const expected = `a duration from ${showDuration(min)} to ${showDuration(max)}, such as 500ms, 30s or 10m`;
+  const expected = `a duration from ${showDuration(min)} to ${showDuration(max)}, such as ${exampleOf(showDuration, min, max, DURATION_EXAMPLES)}`;
   return leaf(
     expected,
     (value) => within(parseDuration(value, 1), { min, max }),

@@ -11,6 +11,7 @@ import {
   usernamePasswordAuthenticator,
 } from '@nats-io/nats-core';
 import { connect, type NodeConnectionOptions } from '@nats-io/transport-node';
+import { withNotice } from '../../broker/wait-notice.ts';
 import type { Env } from './env.ts';
 import type { NatsCredentials, NatsOptions } from './options.ts';
 import type { Outlet } from './outlet.ts';
@@ -45,22 +46,42 @@ export async function dial(
   name: string,
   inbox: string,
   options: NatsOptions,
-  { sleep, ticks }: Env,
+  env: Env,
 ): Promise<NatsConnection> {
   const settings = connectionOptions(name, inbox, options);
-  const until = ticks() + options.startTimeoutMs;
-  for (;;) {
-    try {
-      return await connect(settings);
-    } catch (error) {
-      const refused = error instanceof AuthorizationError;
-      if (refused || ticks() > until) {
-        const servers = options.servers.map(withoutSecret).join(', ');
-        throw new Error(`NATS at ${servers} cannot be reached: ${reasonOf(error)}`, { cause: error });
+  const servers = options.servers.map(withoutSecret).join(', ');
+  const { startTimeoutMs } = options;
+  const until = env.ticks() + startTimeoutMs;
+  let last: string | undefined;
+  const attempts = async () => {
+    for (;;) {
+      try {
+        return await connect(settings);
+      } catch (error) {
+        last = reasonOf(error);
+        if (error instanceof AuthorizationError)
+          throw new Error(
+            `NATS at ${servers} cannot be reached: it refuses the credentials (${last}). Look at nats.user, nats.password, nats.token, ` +
+              'nats.nkeySeedFile and nats.credsFile, and at the users of the server.',
+            { cause: error },
+          );
+        if (env.ticks() > until)
+          throw new Error(
+            `NATS at ${servers} cannot be reached: ${last}. It was tried for ${startTimeoutMs / 1000} s ` +
+              '(nats.startTimeoutMs): look at nats.url, and whether the server runs.',
+            { cause: error },
+          );
+        await env.sleep(RETRY_MS);
       }
-      await sleep(RETRY_MS);
     }
-  }
+  };
+  const wait = {
+    what: `NATS at ${servers}`,
+    why: () => last,
+    fix: 'look at nats.url, at the network, and whether the server runs',
+    givesUpMs: startTimeoutMs,
+  };
+  return withNotice(wait, { log: env.log, alarm: env.timers.after }, attempts);
 }
 
 /** Tells `events` of what happens to the connection, and the log of all that matters, until it is closed. */
@@ -167,6 +188,7 @@ export function withoutSecret(server: string): string {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error && error.cause.message !== '' ? `: ${error.cause.message}` : '';
-  return `${error.message || error.name}${cause}`;
+  const cause = error.cause instanceof Error ? error.cause.message : '';
+  const said = error.message || error.name;
+  return cause === '' || said.includes(cause) ? said : `${said}: ${cause}`;
 }

@@ -14,6 +14,7 @@ import type {
   Skip,
 } from '../../broker/ports.ts';
 import type { HistoryPolicy } from '../../broker/settings.ts';
+import { withNotice } from '../../broker/wait-notice.ts';
 import type { Ledger, Page } from '../tail.ts';
 import { Requests } from './acks.ts';
 import { Audits } from './audit.ts';
@@ -71,7 +72,19 @@ export class Durable {
     await streams.ensured(options.startTimeoutMs, env);
     const replay = await dial(`carillon ${node} replay`, subjects.inbox(`${node}-replay`), options, env);
     const durable = new Durable(parts, replay, streams);
-    await Promise.all(durable.#shards.map((shard) => durable.#epochs.check(shard)));
+    const unanswered = () =>
+      durable.#shards
+        .filter(({ epoch }) => epoch === '')
+        .map(({ stream }) => stream)
+        .join(', ');
+    const wait = {
+      what: 'the leaders of the streams',
+      why: () => `no answer from ${unanswered()}`,
+      fix: 'look at the servers of NATS: nats server report jetstream',
+    };
+    await withNotice(wait, { log: env.log, alarm: env.timers.after }, () =>
+      Promise.all(durable.#shards.map((shard) => durable.#epochs.check(shard))),
+    );
     const unknown = durable.#shards.filter(({ epoch }) => epoch === '');
     if (unknown.length === 0) return durable;
     await durable.close();

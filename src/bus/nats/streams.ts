@@ -7,10 +7,12 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
-import { type NatsConnection, nanos, RequestError, TimeoutError } from '@nats-io/nats-core';
+import { type NatsConnection, nanos } from '@nats-io/nats-core';
 import type { HistoryPolicy, RoomPolicy } from '../../broker/settings.ts';
+import { withNotice } from '../../broker/wait-notice.ts';
 import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
+import { forbidden, givenUp, isForbidden, isPassing, reasonOf } from './stream-errors.ts';
 import { Subjects } from './subject.ts';
 
 /** Batch direct get, by which history is read, came with this version. */
@@ -183,15 +185,6 @@ export function withoutHistory(connection: NatsConnection): string | undefined {
   return jetstream === true ? undefined : 'the server runs without JetStream';
 }
 
-const NO_SUITABLE_PEERS = 10005;
-
-/** Whether the same request may go well in a moment: no leader yet, not all servers there, no answer. */
-export function isPassing(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause instanceof JetStreamApiError ? error.cause : error;
-  if (cause instanceof JetStreamApiError) return cause.status === 503 || cause.code === NO_SUITABLE_PEERS;
-  return cause instanceof TimeoutError || cause instanceof RequestError;
-}
-
 export interface ApplyReport {
   readonly created: readonly string[];
   readonly updated: readonly string[];
@@ -223,17 +216,41 @@ export class Streams {
   }
 
   /** A cluster that is just coming up has no leader yet, or not all of its servers: that passes, or the time does. */
-  async ensured(timeoutMs: number, { ticks, sleep, log }: Env): Promise<void> {
-    const until = ticks() + timeoutMs;
-    for (;;) {
-      try {
-        return await this.ensure();
-      } catch (error) {
-        if (!isPassing(error) || ticks() > until) throw error;
-        log.warn({ err: error }, 'the streams cannot be looked at yet');
-        await sleep(ENSURE_RETRY_MS);
+  async ensured(timeoutMs: number, env: Env): Promise<void> {
+    const until = env.ticks() + timeoutMs;
+    let last: string | undefined;
+    const attempts = async () => {
+      for (let error = await this.#attempt(); error !== undefined; error = await this.#attempt()) {
+        last = reasonOf(error);
+        if (env.ticks() > until) throw givenUp(this.#names(), last, timeoutMs, error);
+        await env.sleep(ENSURE_RETRY_MS);
       }
+    };
+    const wait = {
+      what: this.#names(),
+      why: () => last ?? 'JetStream does not answer: it may have no leader',
+      fix: 'look at the servers of NATS: nats server report jetstream',
+      givesUpMs: timeoutMs,
+    };
+    await withNotice(wait, { log: env.log, alarm: env.timers.after }, attempts);
+  }
+
+  /** undefined: all is there. Gives what passes by itself, throws what does not. */
+  async #attempt(): Promise<unknown> {
+    try {
+      await this.ensure();
+      return undefined;
+    } catch (error) {
+      if (isForbidden(error)) throw forbidden(error);
+      if (!isPassing(error)) throw error;
+      return error;
     }
+  }
+
+  #names(): string {
+    const [first, ...others] = this.#wanted();
+    const more = others.length === 0 ? '' : ` and ${others.length} more`;
+    return `the stream ${first?.name ?? ''}${more}`;
   }
 
   /** Creates what is missing, if it may. 'missing': it is, and may not be created. */
@@ -306,7 +323,7 @@ export class Streams {
     } catch (error) {
       const info = await this.#info(wanted.name);
       if (info !== undefined) return info;
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       const size = `${Math.round((wanted.max_bytes ?? 0) / 1024 ** 2)} MiB on ${wanted.num_replicas} server(s)`;
       throw new Error(
         `the stream ${wanted.name} (${size}: nats.streamBytes, nats.cursorBytes, and bytes of state, usage and lifecycle) ` +

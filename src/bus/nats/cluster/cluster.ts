@@ -14,6 +14,7 @@ import type {
 } from '../../../broker/cluster.ts';
 import type { Clock, Log } from '../../../broker/ports.ts';
 import type { ClusterSettings, StateLimits } from '../../../broker/settings.ts';
+import { withNotice } from '../../../broker/wait-notice.ts';
 import { Listeners } from '../../cluster/listeners.ts';
 import { OwnStores } from '../../cluster/own.ts';
 import { EXPIRE_EVERY_MS, Replica, type Write } from '../../cluster/replica.ts';
@@ -111,7 +112,15 @@ export class NatsCluster implements Cluster {
     );
     pulse.start();
     const read = Promise.race([keeper?.read(), this.#env.sleep(options.startTimeoutMs)]);
-    await Promise.all([read, this.#env.sleep(HELLO_MS)]);
+    const wait = {
+      what: `the stores of the cluster (${this.#subjects.stream})`,
+      why: () => undefined,
+      fix: 'look at the servers of NATS: nats server report jetstream',
+      givesUpMs: options.startTimeoutMs,
+    };
+    await withNotice(wait, { log: this.#env.log, alarm: this.#env.timers.after }, () =>
+      Promise.all([read, this.#env.sleep(HELLO_MS)]),
+    );
     if (!this.#replica.ready) throw new Error(`NATS does not answer for ${this.#subjects.stream}`);
   }
 
