@@ -14,7 +14,7 @@ import { SchemaChecks } from './schema/checks.ts';
 import { Stamps } from './sessions/stamps.ts';
 import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
 import { Signals } from './signals.ts';
-import { type Reader, SlowReaders } from './slow.ts';
+import { SlowReaders } from './slow.ts';
 import type { Tally } from './tally.ts';
 import { NO_TRACING, type Tracing } from './tracing.ts';
 
@@ -72,14 +72,13 @@ export interface Domain {
   readonly witness: Witness;
 }
 
-export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Reader & Lived>): Domain {
+export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Lived>): Domain {
   const { bus, clock, ticks, defer, limits, tally, tracing = NO_TRACING } = parts;
   const witness = new Witness(parts.explain, clock);
   const delivery = new Delivery({ ...parts, tracing, witness });
   const bundles = new Bundles(parts);
   const catchUps = new CatchUps({ bus, delivery, bundles, limits, ticks, defer, tally, witness });
   const slow = new SlowReaders({
-    sessions,
     limits,
     keeps: (room) => bus.keeps(room),
     delivery,

@@ -180,6 +180,7 @@ export class Hub {
     this.#sessions.get(place.session)?.end('replaced', 'a newer connection of this session took over');
     const session = new Session(place, connection, identity, this.#domain);
     this.#sessions.set(session.id, session);
+    this.#domain.slow.connected(session);
     this.#arrived(session);
     this.#domain.lifecycle.connected(session);
     this.#exclusions.abuse.connected(identity, connection.address);
@@ -294,6 +295,7 @@ export class Hub {
   #closed(session: Session, code: number, reason: string | undefined): void {
     this.#domain.lifecycle.closed(session, session.endedWith?.code ?? code);
     session.closed(code);
+    this.#domain.slow.closed(session);
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());
     this.#due.delete(session);

@@ -11,6 +11,7 @@ import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
 import type { Membership, Owner, Target } from './membership.ts';
 import type { Action, Connection, Fault, Identity, Resumption } from './ports.ts';
+import type { RoundRobinItem } from './round-robin.ts';
 import { schemaOf } from './schema/schema.ts';
 import type { Timed } from './seconds.ts';
 
@@ -33,7 +34,8 @@ interface Errors {
 }
 
 /** The protocol state of one connection. What it does with each frame stands in commands/. */
-export class Session implements Owner, Answerable, TenantMember, Timed {
+export class Session implements Owner, Answerable, TenantMember, Timed, RoundRobinItem {
+  roundRobinIndex = -1;
   readonly id: string;
   /** Counts the connections of the session, this one included. */
   readonly generation: number;

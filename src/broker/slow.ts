@@ -7,11 +7,12 @@ import type { Witness } from './fate/witness.ts';
 import { Latest } from './latest.ts';
 import type { Membership } from './membership.ts';
 import type { Connection, RoomRef, Ticks } from './ports.ts';
+import { RoundRobin, type RoundRobinItem } from './round-robin.ts';
 import type { Limits } from './settings.ts';
 import type { Tally } from './tally.ts';
 
 /** A session, as far as its reading matters. */
-export interface Reader {
+export interface Reader extends RoundRobinItem {
   readonly connection: Connection;
   readonly rooms: ReadonlyMap<string, Membership>;
   /** Ends the session with 4102. */
@@ -19,7 +20,6 @@ export interface Reader {
 }
 
 export interface SlowReaderParts {
-  readonly sessions: ReadonlyMap<string, Reader>;
   readonly limits: Limits;
   /** Whether there is something to fill a room's holes from. */
   readonly keeps: (room: RoomRef) => boolean;
@@ -51,19 +51,27 @@ export class SlowReaders {
   readonly #bytesPerRound: number;
   /** Members with `skip` or `latest`. */
   readonly #away = new Map<Membership, Away>();
-  #round: Iterator<Reader>;
+  readonly #readers = new RoundRobin<Reader>();
   #due = 0;
 
   constructor(parts: SlowReaderParts) {
     this.#parts = parts;
     this.#bytesPerRound = (parts.limits.bufferedHardBytes - parts.limits.bufferedSoftBytes) / 2;
-    this.#round = parts.sessions.values();
+  }
+
+  connected(session: Reader): void {
+    this.#readers.add(session);
+  }
+
+  closed(session: Reader): void {
+    this.#readers.remove(session);
   }
 
   /** So many bytes have been published to topics: looks at as many sessions as that makes due. */
   published(bytes: number): void {
-    const { sessions, ticks, tally } = this.#parts;
-    this.#due = Math.min(sessions.size, this.#due + (bytes * sessions.size) / this.#bytesPerRound);
+    const { ticks, tally } = this.#parts;
+    const { size } = this.#readers;
+    this.#due = Math.min(size, this.#due + (bytes * size) / this.#bytesPerRound);
     if (this.#due < 1) return;
     const from = ticks();
     for (; this.#due >= 1; this.#due--) this.#look();
@@ -71,7 +79,7 @@ export class SlowReaders {
   }
 
   #look(): void {
-    const session = this.#next();
+    const session = this.#readers.next();
     if (session === undefined) return;
     this.#parts.tally.slowLooks++;
     if (session.connection.buffered() > this.#parts.limits.bufferedSoftBytes) this.#demote(session);
@@ -102,15 +110,6 @@ export class SlowReaders {
   #forget(member: Membership): void {
     this.#away.delete(member);
     if (member.overflow === 'latest') member.room.latest?.release(member.room);
-  }
-
-  #next(): Reader | undefined {
-    let next = this.#round.next();
-    if (next.done === true) {
-      this.#round = this.#parts.sessions.values();
-      next = this.#round.next();
-    }
-    return next.done === true ? undefined : next.value;
   }
 
   #demote(session: Reader): void {

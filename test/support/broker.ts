@@ -150,7 +150,7 @@ function addresses(line: string): Addresses | undefined {
   return record.msg === 'listening' ? { listen: record.listen, admin: record.admin } : undefined;
 }
 
-function token(claims: JWTPayload = {}): Promise<string> {
+export function token(claims: JWTPayload = {}): Promise<string> {
   const everything = [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }];
   const exp = Math.floor(Date.now() / 1000) + 3600;
   return new SignJWT({ sub: 'user', exp, rooms: everything, ...claims })

@@ -1,16 +1,26 @@
+import { RoundRobin, type RoundRobinItem } from '../round-robin.ts';
 import { Bucket, type Rate } from './bucket.ts';
+
+class KeyedBucket extends Bucket implements RoundRobinItem {
+  readonly key: string;
+  roundRobinIndex = -1;
+
+  constructor(key: string) {
+    super();
+    this.key = key;
+  }
+}
 
 /** One bucket per key, such as an address. Idle ones are forgotten a few at a time; the number is bounded. */
 export class Buckets {
   readonly #rate: Rate;
   readonly #max: number;
-  readonly #byKey = new Map<string, Bucket>();
-  #round: Iterator<[string, Bucket]>;
+  readonly #byKey = new Map<string, KeyedBucket>();
+  readonly #round = new RoundRobin<KeyedBucket>();
 
   constructor(rate: Rate, max: number) {
     this.#rate = rate;
     this.#max = max;
-    this.#round = this.#byKey.entries();
   }
 
   get size(): number {
@@ -29,8 +39,9 @@ export class Buckets {
     if (bucket === undefined) {
       // Who makes up keys faster than they expire gets the longest known forgotten, and no memory.
       if (this.#byKey.size >= this.#max) this.#forgetOldest();
-      bucket = new Bucket();
+      bucket = new KeyedBucket(key);
       this.#byKey.set(key, bucket);
+      this.#round.add(bucket);
     }
     return bucket.take(this.#rate, cost, now);
   }
@@ -38,20 +49,17 @@ export class Buckets {
   /** Looks at up to `most` buckets, going round, and forgets those that are idle. */
   sweep(now: number, most: number): void {
     for (let left = Math.min(most, this.#byKey.size); left > 0; left--) {
-      const next = this.#round.next();
-      if (next.done === true) {
-        this.#round = this.#byKey.entries();
-        continue;
-      }
-      const [key, bucket] = next.value;
-      if (bucket.idle(this.#rate, now)) this.#byKey.delete(key);
+      const bucket = this.#round.next();
+      if (bucket?.idle(this.#rate, now)) this.#forget(bucket);
     }
   }
 
   #forgetOldest(): void {
-    for (const oldest of this.#byKey.keys()) {
-      this.#byKey.delete(oldest);
-      return;
-    }
+    for (const oldest of this.#byKey.values()) return this.#forget(oldest);
+  }
+
+  #forget(bucket: KeyedBucket): void {
+    this.#byKey.delete(bucket.key);
+    this.#round.remove(bucket);
   }
 }

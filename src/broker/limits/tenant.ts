@@ -1,6 +1,7 @@
 import type { CloseReason } from '../../protocol/codes.ts';
 import type { Usage } from '../ledger.ts';
 import type { Clock, Fault } from '../ports.ts';
+import type { RoundRobinItem } from '../round-robin.ts';
 import { Bucket, NO_RATE, type Rate } from './bucket.ts';
 import type { TenantPolicy } from './policy.ts';
 import type { RefusalReason } from './reasons.ts';
@@ -82,8 +83,9 @@ export interface TenantMember {
 }
 
 /** What one tenant has and uses on this node. */
-export class Tenant {
+export class Tenant implements RoundRobinItem {
   readonly name: string;
+  roundRobinIndex = -1;
   readonly usage: Usage;
   #policy: TenantPolicy;
   #share: Share;

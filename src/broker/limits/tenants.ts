@@ -1,5 +1,6 @@
 import { Ledger } from '../ledger.ts';
 import type { Clock } from '../ports.ts';
+import { RoundRobin } from '../round-robin.ts';
 import type { PlaceWait } from './place-queue.ts';
 import type { Policies } from './policy.ts';
 import { DAY_MS, type Share, shareOf, Tenant } from './tenant.ts';
@@ -34,14 +35,13 @@ export class Tenants {
   readonly #byName = new Map<string, Tenant>();
   /** By tenant, what earlier runs of this node took of a day. */
   #before = NO_DAY;
-  #round: Iterator<Tenant>;
+  readonly #round = new RoundRobin<Tenant>();
 
   /** @param rates false: rates and quotas over time are off, counts hold. */
   constructor(policies: Policies, rates: boolean, clock: Clock) {
     this.policies = policies;
     this.#rates = rates;
     this.#clock = clock;
-    this.#round = this.#byName.values();
     policies.watch((name) => this.reconsider(name));
   }
 
@@ -75,6 +75,7 @@ export class Tenants {
     if (tenant === undefined) {
       tenant = this.#made(name);
       this.#byName.set(name, tenant);
+      this.#round.add(tenant);
       this.#resumeDay(tenant);
       this.#leases?.look(tenant);
     }
@@ -98,9 +99,10 @@ export class Tenants {
   tick(now: number): void {
     this.ledger.tick(now, (name) => this.#byName.has(name));
     for (let left = Math.min(SWEEP, this.#byName.size); left > 0; left--) {
-      const next = this.#round.next();
-      if (next.done === true) this.#round = this.#byName.values();
-      else if (next.value.idle(now)) this.#byName.delete(next.value.name);
+      const tenant = this.#round.next();
+      if (!tenant?.idle(now)) continue;
+      this.#byName.delete(tenant.name);
+      this.#round.remove(tenant);
     }
   }
 

@@ -1,6 +1,8 @@
 /** What a node hears from the others of who is in the rooms that somebody here watches, over `Cluster`. */
+
 import type { Cancel, Cluster, NodeChange, NodeInfo } from '../cluster.ts';
 import type { After, Clock, Defer } from '../ports.ts';
+import { RoundRobin } from '../round-robin.ts';
 import type { PresenceSettings } from '../settings.ts';
 import { ALL, Asking, type Wanted } from './asking.ts';
 import { Forms } from './forms.ts';
@@ -55,13 +57,12 @@ export class Gossip {
   readonly #teller: Teller;
   readonly #asking: Asking;
   readonly #forms: Forms;
-  #round: Iterator<RoomPresence>;
+  readonly #round = new RoundRobin<RoomPresence>();
   /** Rooms that are due to be compared: few rooms make less than one a tick. */
   #due = 0;
 
   constructor(parts: GossipParts) {
     this.#parts = parts;
-    this.#round = this.#hearing.keys();
     const { cluster, defer, settings } = parts;
     this.#teller = new Teller(parts);
     this.#asking = new Asking(cluster, defer, settings.messageBytes - ENVELOPE_BYTES);
@@ -89,6 +90,7 @@ export class Gossip {
       this.#heard(view, told as Delta | CountTold, from),
     );
     this.#hearing.set(view, cancel);
+    this.#round.add(view);
     for (const { node, incarnation } of cluster.nodes().slice(1))
       view.slice(node, incarnation).askedAt = clock.now();
     if (view.whole) return;
@@ -248,13 +250,8 @@ export class Gossip {
 
   /** Whatever loss nobody has noticed is repaired here, room by room over `presence.digestMs`. */
   #compareNext(): void {
-    let next = this.#round.next();
-    if (next.done === true) {
-      this.#round = this.#hearing.keys();
-      next = this.#round.next();
-    }
-    if (next.done === true) return;
-    const view = next.value;
+    const view = this.#round.next();
+    if (view === undefined) return;
     for (const slice of view.slices.values())
       if (!slice.syncing && slice.endsAt === undefined)
         this.#asking.want(slice.node, compared(view.key, slice));
@@ -355,6 +352,7 @@ export class Gossip {
     if (view.watchers > 0) return;
     this.#hearing.get(view)?.();
     this.#hearing.delete(view);
+    this.#round.remove(view);
     this.#syncing.delete(view);
     this.#ending.delete(view);
     view.endSlices();

@@ -1,7 +1,9 @@
 /** Who is in a room, on all nodes: several connections of one user are one member. */
+
 import type { Encoding, Member, PresenceMode as Mode } from '../../protocol/frames.ts';
 import type { Tenant } from '../limits/tenant.ts';
 import type { RoomRef } from '../ports.ts';
+import type { RoundRobinItem } from '../round-robin.ts';
 import { type ModeBounds, modeOf } from './mode.ts';
 import { type Arrival, Own } from './own.ts';
 import { differentShare, type Sample, together } from './sketch.ts';
@@ -28,8 +30,9 @@ export interface Shared {
   readonly load: Load;
 }
 
-export class RoomPresence {
+export class RoomPresence implements RoundRobinItem {
   readonly key: string;
+  roundRobinIndex = -1;
   /** undefined: nobody of this node is in it. */
   room: WatchedRoom | undefined;
   readonly own: Own;
