@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Api } from './api/api.ts';
 import { type DevelopmentWeb, webHandler } from './api/web.ts';
+import { createAgreement } from './app/agreement.ts';
 import { createNodeApi } from './app/api.ts';
 import { createBus } from './app/bus.ts';
 import { Certificates } from './app/certificates.ts';
@@ -21,6 +22,7 @@ import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Exclusions } from './broker/exclusion/exclusions.ts';
 import type { Hub } from './broker/hub.ts';
 import type { Bus, TokenVerifier } from './broker/ports.ts';
+import type { SettingsAgreement } from './broker/settings-agreement.ts';
 import { Tally } from './broker/tally.ts';
 import { withNotice } from './broker/wait-notice.ts';
 import type { WebHandler } from './broker/web.ts';
@@ -95,6 +97,7 @@ class Node implements App {
   readonly #verifier: ReturnType<typeof createVerifier>;
   readonly #bus: Bus;
   readonly #cluster: Cluster;
+  readonly #agreement: SettingsAgreement;
   readonly #transport: Transport;
   readonly #certificates: Certificates | undefined;
   readonly #limits: LimitsOfTenants;
@@ -126,6 +129,7 @@ class Node implements App {
     this.#verifier = verifier;
     this.#bus = bus;
     this.#cluster = cluster;
+    this.#agreement = createAgreement(config, cluster, log);
     const exclusions = createExclusions(config, log, cluster);
     // For refreshes and the APIs; handshakes ask for themselves, since they answer and count it in their own way.
     const guarded = exclusions.guard(verifier);
@@ -170,6 +174,7 @@ class Node implements App {
       tally: this.#tally,
       bus: this.#bus,
       cluster: this.#cluster,
+      agreement: this.#agreement,
       usage: this.#usage.book,
       api: this.#api,
       tls: this.#certificates,
@@ -194,7 +199,10 @@ class Node implements App {
     // First: probes are answered while the bus is being reached.
     const { host, port } = await this.#admin.listen();
     await Promise.all([
-      this.#bus.start().then(() => this.#cluster.start()),
+      this.#bus
+        .start()
+        .then(() => this.#cluster.start())
+        .then(() => this.#agreed()),
       this.#waited('the keys of the issuers', () => this.#verifier.start()),
     ]);
     await Promise.all([
@@ -218,10 +226,18 @@ class Node implements App {
       this.#tickets.tick();
       this.#usage.book.tick();
       this.#nodeAdmin.tick();
+      this.#agreement.tick();
       this.#transport.observeLag(this.#lag.p99Ms());
     }, 1000);
     this.#phase = 'serving';
     return { listen, admin: `${host.includes(':') ? `[${host}]` : host}:${port}` };
+  }
+
+  async #agreed(): Promise<void> {
+    const why = () => this.#agreement.conflict;
+    const fix = 'give all nodes the same settings, or end the others: docs/operations/upgrades.md, Settings';
+    const wait = { what: 'nodes with other settings to leave', why, fix };
+    await withNotice(wait, { log: this.#log, alarm }, () => this.#agreement.settled());
   }
 
   /** Bus and cluster know best why they wait, and say so themselves. */
@@ -255,6 +271,7 @@ class Node implements App {
     this.#transport.close();
     this.#verifier.close();
     this.#nodeAdmin.close();
+    this.#agreement.close();
     await this.#hub.close();
     await Promise.all([this.#record.close(), this.#usage.end(), this.#limits.end()]);
     // Before the bus: its goodbye goes over the same connection.
@@ -273,6 +290,7 @@ class Node implements App {
       },
       drainProgress: () => ({ node: this.#cluster.node, ...this.#drain.progress }),
       setLogLevel: (level, tenant) => this.#setLogLevel(level, tenant),
+      differences: () => this.#agreement.differences,
       diagnostics: () => this.#diagnostics(),
       keys: async (refresh) => {
         if (refresh) await this.#verifier.refreshKeys();
@@ -307,6 +325,7 @@ class Node implements App {
       loopLagMs: this.#lag.p99Ms(),
       loopLagLimitMs: this.#config.readiness.loopLagMs,
       bus: this.#bus.health(),
+      settings: this.#agreement,
     });
   }
 
@@ -319,6 +338,7 @@ class Node implements App {
       acceptsMax: drain.perSecond,
       spare: Math.max(0, limits.connections - connections),
       draining: this.#phase === 'draining',
+      ...this.#agreement.status,
     };
   }
 }

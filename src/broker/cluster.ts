@@ -19,6 +19,10 @@ export interface NodeStatus {
   /** Connections that it still has room for. Absent: as above. */
   readonly spare?: number;
   readonly draining: boolean;
+  /** Digest of the settings that all nodes have to have the same. Absent: as above. */
+  readonly settings?: string;
+  /** Clients may connect. Absent: as above. */
+  readonly serving?: boolean;
 }
 
 export interface NodeInfo {
@@ -172,6 +176,8 @@ export interface StoreFigures {
 export interface ClusterFigures {
   readonly nodes: number;
   readonly connected: boolean;
+  /** How far the clock of another node is from this one's, at most. */
+  readonly skewMs: number;
   /** By outcome, since the start; `heard`: from others; `ignored`: from others, of a kind or topic unknown here. */
   readonly tells: Readonly<Record<Told | 'heard' | 'ignored', number>>;
   /** By outcome, since the start; `answered`: questions of others. */

@@ -184,6 +184,8 @@ export interface ClusterSettings {
   readonly askMs: number;
   /** The most by which two nodes' clocks differ. */
   readonly skewMs: number;
+  /** A clock that is further off is told of. */
+  readonly skewWarnMs: number;
 }
 
 /** Who is in a room, as it is told to clients and between nodes. */

@@ -253,6 +253,7 @@ export const settingsSchema = z.strictObject({
       messageBytes: size(KIB, 8 * MIB).prefault('256KiB'),
       leaseMs: duration(2000, HOUR_MS).prefault('10s'),
       skewMs: duration(0, 60_000).prefault('1s'),
+      skewWarnMs: duration(10, 3_600_000).prefault('1s'),
       askMs: duration(10, 60_000).prefault('500ms'),
     })
     .prefault({}),

@@ -2,7 +2,11 @@ import type { Cluster, ClusterFigures } from '../broker/cluster.ts';
 import type { Instruments } from './instruments.ts';
 
 /** The metrics of what nodes tell one another; read at each scrape. */
-export function describeCluster(instruments: Instruments, cluster: Pick<Cluster, 'figures'>): void {
+export function describeCluster(
+  instruments: Instruments,
+  cluster: Pick<Cluster, 'figures'>,
+  differences: () => number,
+): void {
   const figure = (read: (figures: ClusterFigures) => number) => () => read(cluster.figures());
   instruments.gauge(
     'cluster_nodes',
@@ -15,6 +19,18 @@ export function describeCluster(instruments: Instruments, cluster: Pick<Cluster,
     '1: the other nodes can be reached; 0: not.',
     figure(({ connected }) => (connected ? 1 : 0)),
     'min',
+  );
+  instruments.gauge(
+    'cluster_settings_differing',
+    'Settings that other nodes have otherwise than this one, although all should have them the same.',
+    differences,
+    'max',
+  );
+  instruments.gauge(
+    'cluster_clock_skew_seconds',
+    'How far the clock of another node is from the clock of this one, at most.',
+    figure(({ skewMs }) => skewMs / 1000),
+    'max',
   );
   instruments.counters(
     'cluster_tells_total',

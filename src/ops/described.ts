@@ -36,6 +36,7 @@ function everything(): MetricsSource {
       figures: () => ({
         nodes: 1,
         connected: true,
+        skewMs: 0,
         tells: { sent: 0, heard: 0, ignored: 0, too_large: 0, unavailable: 0 },
         asks: { whole: 0, partial: 0, answered: 0 },
         writes: { stored: 0, conflict: 0, unavailable: 0, too_large: 0, full: 0 },

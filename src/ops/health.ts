@@ -15,8 +15,7 @@ export interface Verdict {
 }
 
 export interface Readiness extends Verdict {
-  readonly status: 'ready' | 'starting' | 'draining' | 'overloaded';
-  readonly checks: Readonly<Record<'phase' | 'loop' | 'bus', Check>>;
+  readonly checks: Readonly<Record<'phase' | 'loop' | 'bus' | 'settings', Check>>;
 }
 
 export interface Vitals {
@@ -24,6 +23,8 @@ export interface Vitals {
   readonly loopLagMs: number;
   readonly loopLagLimitMs: number;
   readonly bus: BusHealth;
+  /** In words, where other nodes have other settings; `conflict`: so that this one must not serve. */
+  readonly settings: { readonly detail: string; readonly conflict: string | undefined };
 }
 
 /**
@@ -33,7 +34,7 @@ export interface Vitals {
 export function judge(vitals: Vitals): Readiness {
   const loopOk = vitals.loopLagMs <= vitals.loopLagLimitMs;
   return {
-    status: statusOf(vitals.phase, loopOk),
+    status: statusOf(vitals.phase, loopOk, vitals.settings.conflict),
     checks: {
       phase: { ok: vitals.phase === 'serving', detail: vitals.phase },
       loop: {
@@ -44,11 +45,16 @@ export function judge(vitals: Vitals): Readiness {
         ok: vitals.bus.state === 'up',
         detail: [vitals.bus.state, vitals.bus.detail].filter(Boolean).join(': '),
       },
+      settings: {
+        ok: vitals.settings.detail === '' && vitals.settings.conflict === undefined,
+        detail: (vitals.settings.conflict ?? vitals.settings.detail) || 'the same on all nodes',
+      },
     },
   };
 }
 
-function statusOf(phase: Phase, loopOk: boolean): Readiness['status'] {
+function statusOf(phase: Phase, loopOk: boolean, conflict: string | undefined): Readiness['status'] {
   if (phase !== 'serving') return phase;
+  if (conflict !== undefined) return 'degraded';
   return loopOk ? 'ready' : 'overloaded';
 }

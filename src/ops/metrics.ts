@@ -39,6 +39,8 @@ export interface MetricsSource {
   readonly tally: Tally;
   readonly bus: Pick<Bus, 'kind' | 'health'>;
   readonly cluster?: Pick<Cluster, 'figures'>;
+  /** What other nodes have set otherwise. */
+  readonly agreement?: { readonly differences: readonly unknown[] };
   readonly api?: ApiAnswers;
   readonly usage?: Pick<UsageBook, 'figures'>;
   /** Absent: no TLS. */
@@ -78,7 +80,8 @@ export function createMetrics(source: MetricsSource): Metrics {
   describeShards(instruments, source.bus);
   if (source.api !== undefined) describeApi(instruments, source.api);
   if (source.tls !== undefined) describeTls(instruments, source.tls);
-  if (source.cluster !== undefined) describeCluster(instruments, source.cluster);
+  if (source.cluster !== undefined)
+    describeCluster(instruments, source.cluster, () => source.agreement?.differences.length ?? 0);
   if (source.usage !== undefined) describeUsage(instruments, source.usage);
   if (source.lifecycle !== undefined) describeLifecycle(instruments, source.lifecycle);
   if (source.traces !== undefined) describeTracing(instruments, source.traces);

@@ -11,6 +11,7 @@ const HEALTHY = {
   phase: 'serving',
   loopLagMs: 1,
   loopLagLimitMs: 250,
+  settings: { detail: '', conflict: undefined },
   bus: { state: 'up', detail: '', figures: {} },
 } as const;
 
@@ -69,6 +70,7 @@ test('readyz gives 200 or 503 with the status and its checks', async (t) => {
       phase: { ok: true, detail: 'serving' },
       loop: { ok: true, detail: 'p99 1.0 ms, limit 250 ms' },
       bus: { ok: true, detail: 'up' },
+      settings: { ok: true, detail: 'the same on all nodes' },
     },
   });
   verdict = judge({ ...HEALTHY, phase: 'draining' });

@@ -8,6 +8,7 @@ const HEALTHY: Vitals = {
   phase: 'serving',
   loopLagMs: 2,
   loopLagLimitMs: 250,
+  settings: { detail: '', conflict: undefined },
   bus: { state: 'up', detail: '', figures: {} },
 };
 
@@ -34,6 +35,18 @@ test('a bus that is degraded or down is shown, and takes no readiness away', () 
     assert.equal(verdict.status, 'ready');
     assert.deepEqual(verdict.checks.bus, { ok: false, detail: `${state}: reconnecting` });
   }
+});
+
+test('other settings on other nodes are shown; those that would mix rooms take readiness away', () => {
+  const shown = judge({
+    ...HEALTHY,
+    settings: { detail: 'limits.x is 1 here and 2 on b', conflict: undefined },
+  });
+  assert.equal(shown.status, 'ready');
+  assert.deepEqual(shown.checks.settings, { ok: false, detail: 'limits.x is 1 here and 2 on b' });
+  const mixing = judge({ ...HEALTHY, settings: { detail: 'd', conflict: 'rooms differ' } });
+  assert.equal(mixing.status, 'degraded');
+  assert.equal(mixing.checks.settings.detail, 'rooms differ');
 });
 
 function block(ms: number): void {

@@ -43,7 +43,7 @@ function view(
   extra: Partial<WorkerView> = {},
 ): WorkerView {
   const check = { ok: true, detail: 'up' };
-  const readiness = status && { status, checks: { phase: check, loop: check, bus: check } };
+  const readiness = status && { status, checks: { phase: check, loop: check, bus: check, settings: check } };
   return { number, state: 'serving', restartInMs: 0, readiness, silentMs: 100, ...extra };
 }
 

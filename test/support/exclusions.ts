@@ -29,6 +29,7 @@ export function memoryCluster(clock: Clock, log: Log, dir?: string): MemoryClust
       messageBytes: 65_536,
       leaseMs: 10_000,
       skewMs: 1000,
+      skewWarnMs: 1000,
       askMs: 1000,
     },
     limits: { entries: 1000, bytes: 1_000_000, valueBytes: 4096 },

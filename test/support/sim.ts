@@ -343,6 +343,7 @@ function alone(node: string, clock: Clock): Cluster {
       leaseMs: 10_000,
       askMs: 500,
       skewMs: 1000,
+      skewWarnMs: 1000,
     },
     limits: { entries: 1000, bytes: 1_048_576, valueBytes: 65_536 },
     clock,

@@ -11,6 +11,7 @@ const nodeStats = counts.extend({
   node: z.string(),
   totals: z.record(z.string(), z.number()),
   perSecond: z.record(z.string(), z.number()),
+  settings: z.array(z.object({ node: z.string(), setting: z.string(), here: z.string(), there: z.string() })),
   bus: z.object({ state: z.enum(['up', 'degraded', 'down']), detail: z.string() }),
 });
 

@@ -3,6 +3,7 @@ import type { Cancel, Cluster } from '../cluster.ts';
 import type { DrainProgress } from '../drain/drain.ts';
 import type { FateQuestion, NodeFate } from '../fate/fates.ts';
 import type { Violation } from '../schema/samples.ts';
+import type { Difference } from '../settings-agreement.ts';
 import { type ConnectionPage, type ConnectionQuery, listConnections } from './connections.ts';
 import { closeRoom, kick, type Selector } from './removal.ts';
 import { type RoomInfo, type RoomQuery, topRooms } from './rooms.ts';
@@ -70,6 +71,8 @@ export interface NodeOperations {
   drainProgress(): NodeDrainProgress;
   /** `default`: as the settings say, or for a tenant as all others. */
   setLogLevel(level: string, tenant: string | undefined): void;
+  /** What other nodes have set otherwise. */
+  differences(): readonly Difference[];
   diagnostics(): object;
   keys(refresh: boolean): Promise<NodeKeys>;
 }
@@ -82,7 +85,7 @@ export class NodeAdmin {
     const stats = new Stats(view, cluster.node);
     this.#stats = stats;
     const handlers: Handlers = {
-      'admin.stats': () => stats.read(),
+      'admin.stats': () => stats.read(operations.differences()),
       'admin.connections': (query) => listConnections(view, query, cluster.node),
       'admin.rooms': (query) => topRooms(view, query),
       'admin.kick': ({ reason, ...selector }) => kick(view, selector, reason),

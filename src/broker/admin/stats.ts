@@ -1,3 +1,4 @@
+import type { Difference } from '../settings-agreement.ts';
 import type { NodeView } from './view.ts';
 
 export interface NodeStats {
@@ -14,6 +15,8 @@ export interface NodeStats {
     readonly bytesOut: number;
   };
   readonly perSecond: { readonly messagesIn: number; readonly deliveries: number };
+  /** What other nodes have set otherwise. */
+  readonly settings: readonly Difference[];
   readonly bus: { readonly state: 'up' | 'degraded' | 'down'; readonly detail: string };
 }
 
@@ -43,7 +46,7 @@ export class Stats {
     this.#looks = [...this.#looks.filter(({ at }) => at >= look.at - KEPT_MS), look];
   }
 
-  read(): NodeStats {
+  read(settings: readonly Difference[]): NodeStats {
     const { tally } = this.#view;
     const { state, detail } = this.#view.health();
     const now = this.#look();
@@ -63,6 +66,7 @@ export class Stats {
         bytesOut: tally.bytesOut,
       },
       perSecond: { messagesIn: rate('messagesIn'), deliveries: rate('deliveries') },
+      settings,
       bus: { state, detail },
     };
   }

@@ -131,6 +131,7 @@ export class MemoryCluster implements Cluster {
     return {
       nodes: 1,
       connected: true,
+      skewMs: 0,
       tells: { ...this.#tells },
       asks: { ...this.#asks },
       writes: { ...this.#replica.writes },

@@ -92,6 +92,7 @@ async function cluster(count: number, policy: PolicyOverride) {
       leaseMs: 10_000,
       askMs: 500,
       skewMs: 1000,
+      skewWarnMs: 1000,
     },
     limits: { entries: 1000, bytes: 1_000_000, valueBytes: 65_536 },
     clock,

@@ -30,6 +30,7 @@ export const SETTINGS: ClusterSettings = {
   leaseMs: 10_000,
   askMs: 500,
   skewMs: 1000,
+  skewWarnMs: 1000,
 };
 export const STATE: StateLimits = { entries: 10, bytes: 65_536, valueBytes: 1024 };
 

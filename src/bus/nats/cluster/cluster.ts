@@ -192,10 +192,11 @@ export class NatsCluster implements Cluster {
   }
 
   figures(): ClusterFigures {
-    const { talk, keeper } = this.#running ?? {};
+    const { talk, keeper, pulse } = this.#running ?? {};
     return {
       nodes: this.nodes().length,
       connected: this.connected,
+      skewMs: pulse?.skewMs ?? 0,
       tells: { ...(talk?.tells ?? { sent: 0, too_large: 0, unavailable: 0, heard: 0, ignored: 0 }) },
       asks: { ...(talk?.asks ?? { whole: 0, partial: 0, answered: 0 }) },
       writes: { ...this.#replica.writes },

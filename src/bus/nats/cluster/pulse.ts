@@ -3,6 +3,7 @@ import type { Cancel, NodeChange, NodeInfo } from '../../../broker/cluster.ts';
 import type { Link } from '../connection.ts';
 import type { Env } from '../env.ts';
 import { guarded } from '../guard.ts';
+import { ClockSkew } from './clock-skew.ts';
 import { Roster } from './roster.ts';
 
 /** How far a node's copy of the stores reaches, so that one that has missed the last change learns of it. */
@@ -16,6 +17,8 @@ interface Beat extends NodeInfo {
   /** hello: the others should say that they are there; bye: it leaves. */
   readonly kind: 'hello' | 'beat' | 'bye';
   readonly head: Head;
+  /** Milliseconds since 1970, by its own clock. Absent: a former version does not tell. */
+  readonly sentAt?: number;
 }
 
 export interface PulseParts {
@@ -26,6 +29,7 @@ export interface PulseParts {
   readonly head: () => Head;
   readonly heartbeatMs: number;
   readonly missed: number;
+  readonly skewWarnMs: number;
   readonly changed: (info: NodeInfo, change: NodeChange) => void;
   readonly heads: (head: Head) => void;
 }
@@ -39,6 +43,7 @@ const TWIN_EVERY_MS = 60_000;
 export class Pulse {
   readonly #parts: PulseParts;
   readonly #roster: Roster;
+  readonly #skew: ClockSkew;
   readonly #stops: Cancel[] = [];
   #answering = false;
   #proving = false;
@@ -47,11 +52,20 @@ export class Pulse {
 
   constructor(parts: PulseParts) {
     this.#parts = parts;
-    this.#roster = new Roster(parts.heartbeatMs * parts.missed, parts.changed);
+    const { env } = parts;
+    this.#skew = new ClockSkew(parts.skewWarnMs, env.log, env.ticks);
+    this.#roster = new Roster(parts.heartbeatMs * parts.missed, (info, change) => {
+      if (change === 'down') this.#skew.gone(info.node);
+      parts.changed(info, change);
+    });
   }
 
   get others(): NodeInfo[] {
     return this.#roster.others;
+  }
+
+  get skewMs(): number {
+    return this.#skew.largestMs;
   }
 
   has(node: string): boolean {
@@ -92,17 +106,18 @@ export class Pulse {
   #say(kind: Beat['kind']): void {
     const { link, subject, self, head, env } = this.#parts;
     if (this.#closed || !link.connected()) return;
-    const beat: Beat = { kind, ...self(), head: head() };
+    const beat: Beat = { kind, ...self(), head: head(), sentAt: env.now() };
     link.outlet.publish(subject, JSON.stringify(beat), undefined, undefined, (error) =>
       env.log.warn({ err: error }, 'a heartbeat could not be sent'),
     );
   }
 
-  #heard({ kind, head, node, incarnation, startedAt, status }: Beat): void {
+  #heard({ kind, head, node, incarnation, startedAt, status, sentAt }: Beat): void {
     const { env, self, heads } = this.#parts;
     if (node === self().node) return this.#twin(incarnation);
     if (kind === 'bye') return this.#roster.bye(node, incarnation);
     this.#roster.heard({ node, incarnation, startedAt, status }, env.ticks());
+    if (sentAt !== undefined) this.#skew.heard(node, sentAt, env.now());
     heads(head);
     if (kind !== 'hello' || this.#answering) return;
     this.#answering = true;
