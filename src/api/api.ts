@@ -21,7 +21,7 @@ import { tenants } from './admin/tenants.ts';
 import { usage } from './admin/usage.ts';
 import { Callers } from './http/callers.ts';
 import type { Route } from './http/route.ts';
-import { Router } from './http/router.ts';
+import { Router, type RouterParts } from './http/router.ts';
 import { publishing } from './server/publishing.ts';
 import { rooms } from './server/rooms.ts';
 import { tokens } from './server/tokens.ts';
@@ -51,6 +51,8 @@ export interface RouteParts {
 export interface ApiParts extends RouteParts {
   readonly verifier: TokenVerifier;
   readonly adminToken: string | undefined;
+  /** What a body may hold, as a frame. */
+  readonly frames: RouterParts['limits'];
   readonly log: Log;
   /** Milliseconds, never going back. */
   readonly nowMs: () => number;
@@ -97,6 +99,7 @@ export function createApi(parts: ApiParts): Api {
   const common = {
     callers: new Callers(verifier, adminToken),
     bodyBytes: limits.bodyBytes,
+    limits: parts.frames,
     log,
     suspect: (address: string) => failures.wait(address, 1, now()) > 0,
     failed: (address: string) => failures.take(address, 1, now()),

@@ -20,6 +20,7 @@ export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): 
     parsePolicy: (value) => parsePolicy(value, config.limits.schemas),
     adminToken: config.admin.token,
     limits: config.api,
+    frames: config.limits,
     nowMs,
   });
 }

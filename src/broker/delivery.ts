@@ -4,7 +4,7 @@ import type { RoomEvent } from './event.ts';
 import type { Witness } from './fate/witness.ts';
 import { Holding } from './holding.ts';
 import { Meter } from './meter.ts';
-import type { After, Clock, Defer, Fanout } from './ports.ts';
+import type { After, Clock, Defer, Fanout, Log } from './ports.ts';
 import type { Room, RoomHost } from './room.ts';
 import type { Batching } from './settings.ts';
 import type { Tally } from './tally.ts';
@@ -27,6 +27,7 @@ export interface DeliveryParts {
   readonly defer: Defer;
   readonly after: After;
   readonly clock: Clock;
+  readonly log: Pick<Log, 'error'>;
   readonly tally: Tally;
   readonly tracing: Tracing;
   readonly witness: Witness;
@@ -44,6 +45,7 @@ export class Delivery implements RoomHost {
   readonly #holding: Holding;
   readonly #defer: Defer;
   readonly #clock: Clock;
+  readonly #log: Pick<Log, 'error'>;
   readonly #tally: Tally;
   readonly #tracing: Tracing;
   readonly #witness: Witness;
@@ -54,7 +56,7 @@ export class Delivery implements RoomHost {
   #published = 0;
   #onPublished: (bytes: number) => void = () => {};
 
-  constructor({ fanout, batching, defer, after, clock, tally, tracing, witness }: DeliveryParts) {
+  constructor({ fanout, batching, defer, after, clock, log, tally, tracing, witness }: DeliveryParts) {
     this.#fanout = fanout;
     this.#batching = batching;
     this.#holding = new Holding(after, (rooms) => {
@@ -63,6 +65,7 @@ export class Delivery implements RoomHost {
     });
     this.#defer = defer;
     this.#clock = clock;
+    this.#log = log;
     this.#tally = tally;
     this.#tracing = tracing;
     this.#witness = witness;
@@ -139,10 +142,30 @@ export class Delivery implements RoomHost {
     const events = room.pending;
     if (events === undefined) return;
     room.pending = undefined;
+    try {
+      this.#flushEvents(room, events);
+    } catch (error) {
+      this.#failed(room, events, error);
+    }
+    room.pendingBytes = 0;
+    room.passing = 0;
+    room.flushed();
+  }
+
+  /** The fault of one room is that room's: its members are told what they miss, and the others get theirs. */
+  #failed(room: Room, events: readonly RoomEvent[], error: unknown): void {
+    const { tenant, name } = room.ref;
+    this.#log.error({ err: error, tenant, room: name }, 'the events of a room could not be sent');
+    for (const event of events) event.placed();
+    const stored = events.filter(({ ephemeral }) => !ephemeral);
+    const [first, last] = [stored[0], stored.at(-1)];
+    if (first !== undefined && last !== undefined) this.lost(room, first.prev, last.seq, 'encoding');
+  }
+
+  #flushEvents(room: Room, events: readonly RoomEvent[]): void {
     const now = this.#clock.now();
     this.#observe(room, events, now);
     this.#witness.handed(room, events, now);
-    room.pendingBytes = 0;
     let start = 0;
     for (let at = 0; at < events.length; at++) {
       const event = events[at] as RoomEvent;
@@ -153,8 +176,6 @@ export class Delivery implements RoomHost {
     }
     this.#publishRun(room, events, start, events.length);
     if (this.#tracing.arriving > 0) this.#traced(room, events);
-    room.passing = 0;
-    room.flushed();
   }
 
   #traced({ json, msgpack }: Room, events: readonly RoomEvent[]): void {

@@ -1,4 +1,5 @@
 import { encodeMsgpack } from '../protocol/msgpack.ts';
+import { parseExact } from '../protocol/numbers.ts';
 import { fnv1a32 } from './hash.ts';
 import type { Skip } from './socket.ts';
 
@@ -30,6 +31,13 @@ const OBJECT_BYTES = 176;
 /** What the MessagePack form costs beside its bytes: a typed array and its buffer. Measured. */
 const MSGPACK_BYTES = 200;
 
+/** In the place of an event without a position. */
+const UNENCODABLE = {
+  code: 'internal',
+  reason: 'an ephemeral event of this room cannot be written as MessagePack',
+  retry: false,
+};
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -56,6 +64,8 @@ export class RoomEvent {
   keeper: Keeper | undefined;
   /** The publisher, when it asked not to see its own event; until the event has gone out. */
   skip: Skip | undefined;
+  /** Its `msgpack` is a gap. */
+  unencodable = false;
   readonly #payloadAt: number;
   #msgpack: Uint8Array | undefined;
 
@@ -91,13 +101,30 @@ export class RoomEvent {
     return this.json.slice(this.#payloadAt, -1);
   }
 
-  /** The whole event frame as MessagePack, made at the first call. */
+  /**
+   * The whole event frame as MessagePack, made at the first call. An event that cannot be written so (another version or
+   * another program has stored it) is a `gap` frame in its place: receivers are told, and nobody else is harmed.
+   */
   get msgpack(): Uint8Array {
     if (this.#msgpack === undefined) {
-      this.#msgpack = encodeMsgpack(JSON.parse(this.json));
+      this.#msgpack = this.#encoded();
       this.keeper?.grew(MSGPACK_BYTES + this.#msgpack.byteLength);
     }
     return this.#msgpack;
+  }
+
+  #encoded(): Uint8Array {
+    try {
+      return encodeMsgpack(parseExact(this.json));
+    } catch (error) {
+      // Nested too deep for the stack, or no JSON.
+      if (!(error instanceof RangeError || error instanceof SyntaxError)) throw error;
+      this.unencodable = true;
+      const { room } = JSON.parse(`${this.json.slice(0, this.#payloadAt)}null}`) as { room: string };
+      if (this.ephemeral) return encodeMsgpack({ type: 'error', ...UNENCODABLE, room });
+      const place = { from: this.prev, to: this.seq };
+      return encodeMsgpack({ type: 'gap', room, ...place, reason: 'encoding', action: 'skip' });
+    }
   }
 
   /**

@@ -215,7 +215,7 @@ export interface EventFrame {
   readonly traceparent?: string;
 }
 
-export const GAP_REASONS = ['backpressure', 'bus', 'retention', 'epoch'] as const;
+export const GAP_REASONS = ['backpressure', 'bus', 'retention', 'epoch', 'encoding'] as const;
 export type GapReason = (typeof GAP_REASONS)[number];
 export type GapAction = 'backfill' | 'latest' | 'skip' | 'rejoin';
 

@@ -2,8 +2,9 @@
 import { badJson, EMPTY_BATCH, frameTooLarge, NOT_A_FRAME } from './fault.ts';
 import type { ServerFrame } from './frames.ts';
 import type { DecodeLimits, Inbound } from './inbound.ts';
+import { overflowIn } from './numbers.ts';
 import { type JsonScan, type PayloadSpan, scanJson } from './scan.ts';
-import { faultOf, payloadTooLarge, validateFrame, withPayloadText } from './validate.ts';
+import { faultOf, outOfRange, payloadTooLarge, validateFrame, withPayloadText } from './validate.ts';
 
 const NOT_JSON = badJson('the frame is not well-formed JSON');
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -51,10 +52,10 @@ function frameOf(
   const frame = validateFrame(value);
   if (frame.type !== 'pub') return frame;
   if (span === undefined || span.from < 0) throw new Error('a valid pub without the place of its payload');
-  const size = span.to - span.from;
-  return size > limits.payloadBytes
-    ? payloadTooLarge(frame, limits)
-    : withPayloadText(frame, cut(source, span));
+  if (span.to - span.from > limits.payloadBytes) return payloadTooLarge(frame, limits);
+  const text = cut(source, span);
+  const overflow = overflowIn(text);
+  return overflow === undefined ? withPayloadText(frame, text) : outOfRange(frame, overflow);
 }
 
 function cut({ bytes, text }: Source, { from, to }: PayloadSpan): string {

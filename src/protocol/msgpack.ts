@@ -20,7 +20,7 @@ const OPTIONS = {
   encodeUndefinedAsNil: true,
   useToJSON: false,
 } as const;
-const packr = new Packr(OPTIONS);
+let packr = new Packr(OPTIONS);
 
 /**
  * Decodes what one message of a client holds. Never throws: what cannot be handled is a fault that says why.
@@ -64,6 +64,16 @@ export function readMsgpack(bytes: Uint8Array): unknown {
  * and a lone surrogate in a string becomes U+FFFD.
  */
 export function encodeMsgpack(frame: unknown): Uint8Array {
+  try {
+    return packed(frame);
+  } catch (error) {
+    // It stopped somewhere inside: what it has left behind is not relied on.
+    packr = new Packr(OPTIONS);
+    throw error;
+  }
+}
+
+function packed(frame: unknown): Uint8Array {
   const packed = packr.pack(frame, RESET_BUFFER_MODE);
   // A copy: the packer's buffer is reused at once, and a view on it would keep all of it alive.
   return new Uint8Array(hasSurrogate(packed) ? packr.pack(wellFormed(frame), RESET_BUFFER_MODE) : packed);
@@ -90,14 +100,26 @@ function wellFormed(value: unknown): unknown {
 /** The bytes of one message that carries these frames, at least one. */
 export function joinMsgpack(frames: readonly Uint8Array[]): Uint8Array {
   const [only] = frames;
-  if (frames.length === 1 && only !== undefined) return only;
-  const head = arrayHead(frames.length);
-  const joined = new Uint8Array(frames.reduce((sum, each) => sum + each.byteLength, head.length));
-  joined.set(head);
-  let at = head.length;
-  for (const frame of frames) {
-    joined.set(frame, at);
-    at += frame.byteLength;
+  return frames.length === 1 && only !== undefined ? only : arrayAfter(new Uint8Array(0), frames);
+}
+
+/** A map with one more property, an array of values that are encoded already. */
+export function encodeMsgpackWith(map: object, name: string, values: readonly Uint8Array[]): Uint8Array {
+  const head = encodeMsgpack({ ...map, [name]: [] });
+  // The last byte is the empty array.
+  return arrayAfter(head.subarray(0, -1), values);
+}
+
+function arrayAfter(before: Uint8Array, values: readonly Uint8Array[]): Uint8Array {
+  const head = arrayHead(values.length);
+  const start = before.byteLength + head.length;
+  const joined = new Uint8Array(values.reduce((sum, each) => sum + each.byteLength, start));
+  joined.set(before);
+  joined.set(head, before.byteLength);
+  let at = start;
+  for (const value of values) {
+    joined.set(value, at);
+    at += value.byteLength;
   }
   return joined;
 }

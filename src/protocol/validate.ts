@@ -249,6 +249,15 @@ export function withPayloadText(frame: PubFrame, text: string): InboundPub {
   return pub;
 }
 
+/** Why a payload with this number is refused, at every door. */
+export function outOfRangeReason(number: string): string {
+  return `the payload has the number ${quote(number)}, which no double holds: send it as a string`;
+}
+
+export function outOfRange(frame: PubFrame, number: string): FrameFault {
+  return faultOf(frame, 'bad_frame', outOfRangeReason(number));
+}
+
 /** The size of a payload is that of its JSON text, whatever encoding it came in. */
 export function payloadTooLarge(frame: PubFrame, limits: DecodeLimits): FrameFault {
   const limit = limits.payloadBytes;

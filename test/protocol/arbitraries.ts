@@ -88,16 +88,7 @@ export interface OddText {
 }
 
 const space = fc.string({ unit: fc.constantFrom(' ', '\t', '\n', '\r'), maxLength: 3 });
-const numberText = fc.constantFrom(
-  '0',
-  '-0',
-  '1.0',
-  '1e400',
-  '-1E-400',
-  '12345678901234567890',
-  '0.10',
-  '1e+2',
-);
+const numberText = fc.constantFrom('0', '-0', '1.0', '-1E-400', '12345678901234567890', '0.10', '1e+2');
 /** Brackets, colons, quotes and escapes within strings are what a scan could be taken in by. */
 const stringText = fc
   .array(

@@ -17,6 +17,8 @@ export interface Call<Params, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly caller: Caller;
+  /** The field `payload` of the body, as JSON text to the letter. */
+  readonly payload?: string | undefined;
   /** W3C Trace Context of the request; one that cannot be read is as none. */
   readonly traceparent?: string | undefined;
 }
@@ -29,7 +31,8 @@ export interface Refused {
   readonly retryAfterMs?: number;
 }
 
-export type Reply = { readonly answer: object } | { readonly refused: Refused };
+/** `text`: the answer as JSON, where it has parts that must not be parsed and written anew. */
+export type Reply = { readonly answer: object; readonly text?: string } | { readonly refused: Refused };
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -68,6 +71,7 @@ export function refused(status: number, code: string, reason: string, retryAfter
 
 /** The HTTP status for each error code that a bus or a limit gives. */
 const STATUS: Readonly<Record<string, number>> = {
+  bad_frame: 400,
   bad_room: 400,
   payload_too_large: 413,
   schema_violation: 422,

@@ -2,7 +2,11 @@
 import { z } from 'zod';
 import type { Log } from '../../broker/ports.ts';
 import { problem, type WebAnswer, type WebRequest } from '../../broker/web.ts';
+import type { DecodeLimits } from '../../protocol/inbound.ts';
+import { overflowIn } from '../../protocol/numbers.ts';
+import { type PayloadSpan, scanJson } from '../../protocol/scan.ts';
 import { isTraceparent } from '../../protocol/traceparent.ts';
+import { outOfRangeReason } from '../../protocol/validate.ts';
 import type { Admission, Callers } from './callers.ts';
 import { PathTree } from './paths.ts';
 import type { Call, Caller, Refused, Reply, Route } from './route.ts';
@@ -11,6 +15,8 @@ export interface RouterParts {
   readonly routes: readonly Route[];
   readonly callers: Callers;
   readonly bodyBytes: number;
+  /** What a body may hold, as a client's frame. */
+  readonly limits: Pick<DecodeLimits, 'depth' | 'keys'>;
   readonly log: Log;
   /** Too many credentials from this address were refused. */
   readonly suspect: (address: string) => boolean;
@@ -78,14 +84,20 @@ export class Router {
       const reason = `the body is longer than ${this.#parts.bodyBytes} bytes`;
       return { refused: { status: 413, code: 'payload_too_large', reason } };
     }
-    const json = bytes === undefined ? { ok: true as const, value: undefined } : parseJson(bytes);
-    if (!json.ok) return bad('the body is not JSON');
+    const json = bytes === undefined ? NO_BODY : readBody(bytes, this.#limitsOf(route));
+    if ('refused' in json) return json;
     const checked = z
       .object({ path: route.params ?? IGNORED, query: route.query ?? IGNORED, body: route.body ?? IGNORED })
       .safeParse({ path: params, query: request.queries(), body: json.value });
     if (!checked.success) return bad(firstProblem(checked.error));
     const { path, query, body: value } = checked.data;
-    return { params: path, query, body: value };
+    return { params: path, query, body: value, payload: json.payload };
+  }
+
+  /** Operators hand over long policies. */
+  #limitsOf({ scope }: Route): DecodeLimits {
+    const { depth, keys } = this.#parts.limits;
+    return { ...UNBOUNDED, depth, keys: scope === 'admin' ? Number.POSITIVE_INFINITY : keys };
   }
 
   async #handled(route: Route, call: Call<unknown, unknown, unknown>): Promise<Reply> {
@@ -116,6 +128,7 @@ export class Router {
 }
 
 interface Parsed {
+  readonly payload: string | undefined;
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
@@ -132,7 +145,7 @@ const JSON_HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-
 function written(reply: Reply, counted: (status: number) => void): WebAnswer {
   if ('answer' in reply) {
     counted(200);
-    return { status: 200, headers: JSON_HEADERS, body: JSON.stringify(reply.answer) };
+    return { status: 200, headers: JSON_HEADERS, body: reply.text ?? JSON.stringify(reply.answer) };
   }
   const { status, code, reason, retryAfterMs } = reply.refused;
   counted(status);
@@ -148,18 +161,47 @@ function tooMany(retryAfterMs: number): Reply {
   return { refused: { status: 429, code: 'rate_limited', reason, retryAfterMs } };
 }
 
-function bad(reason: string): { readonly refused: Refused } {
-  return { refused: { status: 400, code: 'bad_request', reason } };
+function bad(reason: string, code = 'bad_request'): { readonly refused: Refused } {
+  return { refused: { status: 400, code, reason } };
 }
 
-function parseJson(bytes: Uint8Array): { ok: true; value: unknown } | { ok: false } {
-  if (bytes.byteLength === 0) return { ok: true, value: {} };
+const UNBOUNDED = {
+  frameBytes: Number.POSITIVE_INFINITY,
+  payloadBytes: Number.POSITIVE_INFINITY,
+  batch: Number.POSITIVE_INFINITY,
+};
+
+interface Body {
+  readonly value: unknown;
+  readonly payload: string | undefined;
+}
+
+const NO_BODY: Body = { value: undefined, payload: undefined };
+const EMPTY_BODY: Body = { value: {}, payload: undefined };
+
+/** Its payload is cut out as it stands there: parsed and written anew, large numbers would be others. */
+function readBody(bytes: Uint8Array, limits: DecodeLimits): Body | { readonly refused: Refused } {
+  if (bytes.byteLength === 0) return EMPTY_BODY;
+  const scan = scanJson(bytes, limits);
+  if (scan.type === 'fault') return bad(scan.reason, scan.code === 'bad_json' ? undefined : scan.code);
   try {
-    return { ok: true, value: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) };
+    const utf8 = new TextDecoder('utf-8', { fatal: true });
+    const value: unknown = JSON.parse(utf8.decode(bytes));
+    const span = scan.type === 'object' ? scan.spans[0] : undefined;
+    return span === undefined || span.from < 0
+      ? { value, payload: undefined }
+      : withPayload(value, bytes, span);
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return { ok: false };
+    if (error instanceof SyntaxError || error instanceof TypeError) return bad('the body is not JSON');
     throw error;
   }
+}
+
+function withPayload(value: unknown, bytes: Uint8Array, { from, to, unclear }: PayloadSpan) {
+  if (unclear !== undefined) return bad(unclear, 'bad_frame');
+  const payload = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString();
+  const overflow = overflowIn(payload);
+  return overflow === undefined ? { value, payload } : bad(outOfRangeReason(overflow), 'bad_frame');
 }
 
 function firstProblem(error: z.ZodError): string {

@@ -34,13 +34,13 @@ function publish(backend: Backend): Route {
       epoch: z.string(),
       duplicate: z.boolean(),
     }),
-    handle: async ({ body, caller, traceparent }) => {
+    handle: async ({ body, caller, payload: text = '', traceparent }) => {
       const bound = tenantOf(caller, body.tenant);
       if ('refused' in bound) return bound;
       const outcome = await backend.publish({
         tenant: bound.tenant,
         room: body.room,
-        payload: JSON.stringify(body.payload),
+        payload: text,
         from: senderOf(caller.name),
         msgId: body.msgId,
         key: body.key,
@@ -82,12 +82,12 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
       connections: z.number().optional(),
       missing: missing.optional(),
     }),
-    handle: ({ body, caller, traceparent }): Reply | Promise<Reply> => {
+    handle: ({ body, caller, payload: text = '', traceparent }): Reply | Promise<Reply> => {
       const bound = tenantOf(caller, body.tenant === true ? undefined : body.tenant);
       if ('refused' in bound) return bound;
       const event = {
         tenant: bound.tenant,
-        payload: JSON.stringify(body.payload),
+        payload: text,
         from: senderOf(caller.name),
         msgId: body.msgId,
         traceparent,

@@ -40,8 +40,9 @@ function history(backend: Backend): Route {
       const page = await backend.history(bound.tenant, params.room, query);
       if (!page.ok) return refusedBy(page);
       const { epoch, more, truncated } = page;
-      const events = page.events.map((event) => JSON.parse(event.json) as object);
-      return { answer: { room: params.room, epoch, events, more, truncated } };
+      const answer = { room: params.room, epoch, more, truncated };
+      const events = page.events.map(({ json }) => json).join(',');
+      return { answer, text: `${JSON.stringify(answer).slice(0, -1)},"events":[${events}]}` };
     },
   });
 }

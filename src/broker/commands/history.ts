@@ -1,5 +1,5 @@
 import type { HistoryFrame } from '../../protocol/frames.ts';
-import { encodeMsgpack } from '../../protocol/msgpack.ts';
+import { encodeMsgpackWith } from '../../protocol/msgpack.ts';
 import type { Domain } from '../domain.ts';
 import type { Encoded } from '../encode.ts';
 import type { HistoryPage } from '../ports.ts';
@@ -37,8 +37,13 @@ function encodePage(session: Session, frame: HistoryFrame, page: HistoryPage): E
     more: page.more,
     ...(page.truncated && { truncated: true }),
   };
-  if (session.connection.encoding === 'msgpack')
-    return encodeMsgpack({ ...head, events: page.events.map((event) => JSON.parse(event.json)) });
+  if (session.connection.encoding === 'msgpack') {
+    const encoded = page.events
+      .map((event) => event.msgpack)
+      .filter((_, at) => !page.events[at]?.unencodable);
+    const whole = encoded.length === page.events.length;
+    return encodeMsgpackWith({ ...head, ...(!whole && { truncated: true }) }, 'events', encoded);
+  }
   const events = page.events.map((event) => event.json).join(',');
   return `${JSON.stringify(head).slice(0, -1)},"events":[${events}]}`;
 }
