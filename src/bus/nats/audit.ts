@@ -50,7 +50,11 @@ export class Audits {
     for (const shard of shards) for (const feed of shard.feeds.values()) feed.doubt();
     for (const ms of LOOKS_MS) {
       this.#parts.timers.after(ms, () => {
-        for (const shard of shards) this.look(shard);
+        for (const shard of shards) {
+          // What was stored since the look before may have been missed as well.
+          for (const feed of shard.feeds.values()) feed.doubt();
+          this.look(shard);
+        }
       });
     }
   }
@@ -119,7 +123,12 @@ export class Audits {
   /** false: NATS did not answer. */
   async #compare(shard: Shard, feeds: readonly Feed[]): Promise<boolean> {
     const { store, logs, sleep } = this.#parts;
-    const looks = feeds.map((feed) => ({ feed, rule: feed.rule, newest: feed.ring?.tail?.newest?.seq }));
+    const looks = feeds.map((feed) => ({
+      feed,
+      rule: feed.rule,
+      newest: feed.ring?.tail?.newest?.seq,
+      doubts: feed.doubts,
+    }));
     const names = feeds.map(({ log }) => log);
     const others = new Set<string>();
     const each: EachTail = (log, seq, text) => {
@@ -140,22 +149,23 @@ export class Audits {
    * A room without a newer event has had none, or it was dropped unheard: where the node may have missed something, and the
    * room's last event is gone as well, the stream has to have dropped nothing since the room was known.
    */
-  async #assure(shard: Shard, { feed, rule }: Look, tails: ReadonlyMap<string, number>, head: number) {
+  async #assure(shard: Shard, look: Look, tails: ReadonlyMap<string, number>, head: number) {
+    const { feed, rule, doubts } = look;
     const tail = tailOf(feed, tails);
     if (rule === undefined || feed.rule !== rule || tail > rule.last) return;
-    if (feed.doubted && tail !== rule.last) await this.#settleDoubt(shard, feed, rule, head);
-    else feed.assured(head);
+    if (feed.doubted && tail !== rule.last) await this.#settleDoubt(shard, look, head);
+    else feed.assured(head, doubts);
   }
 
-  async #settleDoubt(shard: Shard, feed: Feed, rule: Feed['rule'], head: number): Promise<void> {
+  async #settleDoubt(shard: Shard, { feed, rule, doubts }: Look, head: number): Promise<void> {
     const from = feed.sure;
-    const read = { from, upTo: head, events: 0 };
+    const read = { from, upTo: head, events: 0, absent: rule?.anchor ?? 0 };
     const dropped = await this.#parts.store.droppedUpTo(shard.number, feed.log, read);
     if (typeof dropped === 'string') return;
     // Meanwhile the room may have begun anew, got a hole that is filled, or be doubted no more.
     if (feed.rule !== rule || rule?.hole !== undefined || !feed.doubted) return;
     if (dropped > from) feed.lost(dropped);
-    feed.assured(head);
+    feed.assured(head, doubts);
   }
 
   /** Rooms whose newest event the stream does not have any more, or has another one in its place. */
@@ -195,6 +205,8 @@ interface Look {
   readonly rule: Feed['rule'];
   /** The place of the newest event that the feed has in memory. */
   readonly newest: number | undefined;
+  /** Its doubts when the look began. */
+  readonly doubts: number;
 }
 
 /** Not the event that the room was handed from this place. */

@@ -39,7 +39,11 @@ export class Feed {
   #waiters: Waiter[] = [];
   /** The room has no events in (last, sure]. */
   sure = 0;
-  #doubted = false;
+  /** How often this node may have missed events, and how many of these times are settled. */
+  #doubts = 0;
+  #settled = 0;
+  /** As many doubts as there were when the last event without a known predecessor came. */
+  #heldAt = 0;
   #epoch = '';
 
   constructor(ref: RoomRef, log: string, shard: number, host: FeedHost) {
@@ -66,10 +70,10 @@ export class Feed {
   opened(ring: Ring, epoch: string, sure: number): void {
     this.#ring?.close();
     this.#ring = ring;
-    this.#rule = new GapRule<Arrival>(ring.last);
+    this.#rule = new GapRule<Arrival>(ring.last, ring.complete ? 0 : ring.last);
     this.#epoch = epoch;
     this.sure = Math.max(ring.last, sure);
-    this.#doubted = false;
+    this.#settled = this.#doubts;
     this.sink?.opened({ epoch, seq: ring.last });
     const early = this.#early;
     this.#early = [];
@@ -105,9 +109,11 @@ export class Feed {
       return;
     }
     // The stream had nothing of the room when it took this one: what came between may have expired unheard.
-    if (this.#doubted && prev < rule.last && arrival.seq > rule.last)
+    if (this.doubted && prev < rule.last && arrival.seq > rule.last) {
+      this.#heldAt = this.#doubts;
       return this.#hold(rule, arrival.seq - 1, arrival, true);
-    if (prev === rule.last) this.#doubted = false;
+    }
+    if (prev === rule.last) this.#settled = this.#doubts;
     const verdict = rule.arrived({ seq: arrival.seq, prev });
     if (verdict === 'deliver') {
       this.#deliver(arrival);
@@ -131,8 +137,8 @@ export class Feed {
     const rule = this.#rule;
     if (rule === undefined) return;
     this.#deliverAll(rule.filled(arrivals, upTo));
-    this.#doubted = this.#doubted && rule.hole !== undefined;
     if (rule.hole !== undefined) this.#host.missing(this);
+    else this.#settled = Math.max(this.#settled, this.#heldAt);
   }
 
   /** Events up to this position are not in the stream any more. Those that have come meanwhile are delivered. */
@@ -160,16 +166,20 @@ export class Feed {
 
   /** The node may have missed events: until the store says otherwise, an event without a known predecessor is doubted. */
   doubt(): void {
-    this.#doubted = true;
+    this.#doubts++;
+  }
+
+  get doubts(): number {
+    return this.#doubts;
   }
 
   get doubted(): boolean {
-    return this.#doubted;
+    return this.#settled < this.#doubts;
   }
 
-  /** The room has no events in (last, sure] but those that this node has had. */
-  assured(sure: number): void {
-    this.#doubted = false;
+  /** The room has no events in (last, sure] but those that this node has had, as of so many doubts. */
+  assured(sure: number, doubts = 0): void {
+    this.#settled = Math.max(this.#settled, doubts);
     this.sure = Math.max(this.sure, sure);
   }
 

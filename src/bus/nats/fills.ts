@@ -1,11 +1,10 @@
 /** Fills the holes of feeds from the store: room by room, or with one reading of the stream when there are many. */
 import type { NoAnswer } from './acks.ts';
-import { type Arrival, arrivalOf } from './arrival.ts';
-import { type Range, readRange } from './backfill.ts';
+import type { Arrival } from './arrival.ts';
+import { type Range, type Reader, readPart, readRange } from './backfill.ts';
 import type { Env } from './env.ts';
 import type { Feed } from './feed.ts';
 import type { Hole } from './gaprule.ts';
-import { lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Shard } from './shard.ts';
 import { eachOf } from './slots.ts';
 import type { Store } from './store.ts';
@@ -91,27 +90,27 @@ export class Fills {
 
   /** Gives back what has to be tried again. */
   async #fill(shard: Shard, feed: Feed): Promise<Feed[]> {
-    const { rule } = feed;
-    const hole = rule?.hole;
-    if (hole === undefined) return [];
+    const job = jobOf(feed);
+    if (job === undefined) return [];
     this.fills++;
-    const from = startOf(feed, hole);
     const { store, sleep } = this.#parts;
-    const range = await shard.reads.run(() =>
-      readRange(store, { shard: shard.number, log: feed.log }, from, hole.to, sleep),
-    );
+    const place = { shard: shard.number, log: feed.log };
+    const part = { from: job.from, to: job.hole.to, anchor: job.anchor };
+    const range = await shard.reads.run(() => readRange(store, place, part, sleep));
     if (typeof range === 'string') return [feed];
-    if (feed.rule === rule) this.#filled(feed, hole, from, range);
+    this.#filled(job, range);
     return [];
   }
 
-  #filled(feed: Feed, hole: Hole, from: number, { events, lostTo }: Range): void {
+  #filled(job: Job, { events, lostTo, sawEnd }: Range): void {
+    if (!job.current) return;
+    const { feed, hole } = job;
     this.events += events.length;
-    if (lostTo > from) this.#lost(feed, lostTo);
+    if (lostTo > job.from) this.#lost(feed, lostTo);
     const last = Math.max(events.at(-1)?.seq ?? 0, lostTo);
     feed.filled(events, last);
     // Somebody has taken it out of the stream alone, which no limit does.
-    if (hole.event && last < hole.to) this.#lost(feed, hole.to);
+    if (hole.event && !sawEnd && last < hole.to) this.#lost(feed, hole.to);
     feed.filled([], hole.to);
   }
 
@@ -124,79 +123,71 @@ export class Fills {
     feed.lost(to);
   }
 
-  /** One reading of the whole stream for many rooms. Those that it has not brought to the end are given back. */
+  /** One reading of the whole stream for many rooms. Gives back what has to be tried again. */
   async #sweep(shard: Shard, feeds: readonly Feed[]): Promise<Feed[]> {
-    const jobs = new Map<string, SweepJob>();
+    const jobs = new Map<string, Job>();
     for (const feed of feeds) {
-      const hole = feed.rule?.hole;
-      if (hole !== undefined) jobs.set(feed.log, new SweepJob(feed, hole));
+      const job = jobOf(feed);
+      if (job !== undefined) jobs.set(feed.log, job);
     }
     if (jobs.size === 0) return [];
     this.sweeps++;
-    const from = Math.min(...[...jobs.values()].map((job) => job.from));
-    const to = Math.max(...[...jobs.values()].map((job) => job.hole.to));
-    const reached = await shard.reads.run(() => this.#readAll(shard, jobs, from, to));
-    if (typeof reached === 'string') return [...feeds];
+    const { store, logs, sleep } = this.#parts;
+    const all = [...jobs.values()];
+    const part = {
+      shard: shard.number,
+      filter: logs(shard.number),
+      from: Math.min(...all.map(({ from }) => from)) - 1,
+      to: Math.max(...all.map(({ hole }) => hole.to)),
+      batch: SWEEP_BATCH,
+    };
+    const reader: Reader = {
+      wants: (log) => jobs.has(log),
+      took: (log, seq, arrival) => jobs.get(log)?.took(seq, arrival),
+    };
+    const read = await shard.reads.run(() => readPart(store, part, reader, sleep));
+    if (typeof read === 'string') return [...feeds];
     const again: Feed[] = [];
-    await eachOf([...jobs.values()], async (job) => {
-      const range = job.hole.to > reached ? 'lost' : await this.#judge(shard, job, reached);
-      if (!job.current) return;
+    await eachOf(all, async (job) => {
+      const range = await this.#judge(shard, job, part.to);
       if (typeof range === 'string') again.push(job.feed);
-      else this.#filled(job.feed, job.hole, job.from, range);
+      else this.#filled(job, range);
     });
     return again;
   }
 
-  async #judge(shard: Shard, { feed, from, hole, seen, events }: SweepJob, reached: number) {
-    const read = { from, upTo: reached, events: seen };
+  async #judge(shard: Shard, job: Job, upTo: number): Promise<Range | NoAnswer> {
+    const { feed, from, hole, seen, sawStart, sawEnd, anchor } = job;
+    const read = { from, upTo, events: seen, absent: sawStart ? 0 : anchor };
     const dropped = await this.#parts.store.droppedUpTo(shard.number, feed.log, read);
     if (typeof dropped === 'string') return dropped;
     const lostTo = Math.min(Math.max(from, dropped), hole.to);
-    return { events: events.filter(({ seq }) => seq > lostTo), lostTo };
-  }
-
-  /** How far it came: a replica that is behind ends early. */
-  async #readAll(
-    shard: Shard,
-    jobs: ReadonlyMap<string, SweepJob>,
-    from: number,
-    to: number,
-  ): Promise<number | NoAnswer> {
-    const { store, logs } = this.#parts;
-    let cursor = from;
-    while (cursor < to) {
-      const count = await store.page(
-        shard.number,
-        logs(shard.number),
-        cursor + 1,
-        (msg, text) => {
-          const seq = numberIn(text, SEQUENCE) ?? 0;
-          cursor = Math.max(cursor, seq);
-          jobs.get(lastValue(text, SUBJECT) ?? '')?.take(seq, () => arrivalOf(msg, text, seq));
-        },
-        SWEEP_BATCH,
-      );
-      if (typeof count === 'string') return count;
-      if (count === 0) break;
-    }
-    return cursor;
+    return { events: job.events.filter(({ seq }) => seq > lostTo), lostTo, sawEnd };
   }
 }
 
-class SweepJob {
+/** A hole that is being filled. */
+class Job {
   readonly feed: Feed;
   readonly hole: Hole;
+  /** Nothing of the room is missing up to here. */
   readonly from: number;
+  readonly anchor: number;
   readonly events: Arrival[] = [];
-  /** Events of the room that were read, those after the hole as well. */
+  /** Messages of the room that were read, those after the hole as well. */
   seen = 0;
-  readonly #rule: Feed['rule'];
+  /** A message of the room stands at `from`, or at the end of the hole. */
+  sawStart = false;
+  sawEnd = false;
+  readonly #rule: NonNullable<Feed['rule']>;
 
-  constructor(feed: Feed, hole: Hole) {
+  constructor(feed: Feed, rule: NonNullable<Feed['rule']>, hole: Hole) {
     this.feed = feed;
     this.hole = hole;
-    this.from = startOf(feed, hole);
-    this.#rule = feed.rule;
+    // A quiet room's last event may lie far back in the stream; what is known to hold nothing of it is not read.
+    this.from = feed.sure < hole.to ? Math.max(hole.from, feed.sure) : hole.from;
+    this.anchor = rule.anchor;
+    this.#rule = rule;
   }
 
   /** false: the feed was opened anew meanwhile. */
@@ -204,16 +195,18 @@ class SweepJob {
     return this.feed.rule === this.#rule;
   }
 
-  take(seq: number, arrival: () => Arrival | undefined): void {
+  took(seq: number, arrival: Arrival | undefined): void {
+    this.sawStart ||= seq === this.from;
     if (seq <= this.from) return;
     this.seen++;
     if (seq > this.hole.to) return;
-    const taken = arrival();
-    if (taken !== undefined) this.events.push(taken);
+    this.sawEnd ||= seq === this.hole.to;
+    if (arrival !== undefined) this.events.push(arrival);
   }
 }
 
-/** A quiet room's last event may lie far back in the stream; what is known to hold nothing of it is not read. */
-function startOf(feed: Feed, hole: Hole): number {
-  return feed.sure < hole.to ? Math.max(hole.from, feed.sure) : hole.from;
+function jobOf(feed: Feed): Job | undefined {
+  const { rule } = feed;
+  const hole = rule?.hole;
+  return rule === undefined || hole === undefined ? undefined : new Job(feed, rule, hole);
 }

@@ -35,8 +35,12 @@ export class GapRule<E extends { readonly seq: number }> {
   /** Ascending. */
   #held: Held<E>[] = [];
 
-  constructor(last: number) {
+  /** The last position that an event is known to have had; 0: none is known. */
+  anchor: number;
+
+  constructor(last: number, anchor = 0) {
     this.#last = last;
+    this.anchor = anchor;
     this.#known = last;
   }
 
@@ -66,6 +70,7 @@ export class GapRule<E extends { readonly seq: number }> {
     // prev < last: the stream has dropped the predecessor meanwhile. There is nothing between.
     if (prev > this.#last) return 'hold';
     this.#last = seq;
+    this.anchor = seq;
     return 'deliver';
   }
 
@@ -100,6 +105,7 @@ export class GapRule<E extends { readonly seq: number }> {
       if (event.seq <= this.#last) return;
       ready.push(event);
       this.#last = event.seq;
+      this.anchor = event.seq;
     };
     for (const event of events) {
       // Held ones that the store has dropped by now have their place between those it still has.
@@ -115,7 +121,9 @@ export class GapRule<E extends { readonly seq: number }> {
 
   /** Whatever is missing up to this place will not come any more. Call `filled` with what there is afterwards. */
   skip(to: number): void {
-    this.#last = Math.max(this.#last, to);
+    if (to <= this.#last) return;
+    this.#last = to;
+    this.anchor = 0;
   }
 
   /** The first one held, if it stands up to here; it is held no longer, and the caller delivers it. */

@@ -32,6 +32,8 @@ export interface ApiAnswer {
   readonly state?: {
     readonly first_seq: number;
     readonly last_seq: number;
+    /** Places between the two that are empty. */
+    readonly num_deleted?: number;
     /** With `subjects_filter`: messages by subject. */
     readonly subjects?: Readonly<Record<string, number>>;
   };

@@ -35,18 +35,23 @@ export async function loadSince(
   const { ring } = room;
   const { floor, generation } = ring;
   const range = await shard.reads.run(() =>
-    readRange(parts.store, { shard: shard.number, log: room.log }, since, floor, parts.sleep),
+    readRange(
+      parts.store,
+      { shard: shard.number, log: room.log },
+      { from: since, to: floor, anchor: since },
+      parts.sleep,
+    ),
   );
   if (typeof range === 'string') return range;
   if (ring.generation !== generation || ring.floor !== floor) return 'loaded';
   // Whoever asked has missed something for good: everything that is left is what it gets.
-  if (range.lostTo > since) return loadAll(parts, shard, room);
+  if (range.lostTo > since) return loadAll(parts, shard, room, since);
   ring.prepend(chainOf(room.ref, range.events, since), since, parts.now());
   return 'loaded';
 }
 
-/** After this everything that the room keeps is in its ring. */
-export async function loadAll(parts: LoadParts, shard: Shard, room: Loadable): Promise<Loaded> {
+/** After this everything that the room keeps is in its ring. `since`: a position that its stream did not have any more. */
+export async function loadAll(parts: LoadParts, shard: Shard, room: Loadable, since = 0): Promise<Loaded> {
   const { ring } = room;
   const { floor, generation } = ring;
   // One more than the room keeps: the position before the first one kept comes from it.
@@ -56,7 +61,8 @@ export async function loadAll(parts: LoadParts, shard: Shard, room: Loadable): P
   const dropped = await parts.store.droppedUpTo(shard.number, room.log, {
     from: read.from,
     upTo: Math.max(ring.last, floor),
-    events: read.events.length + ring.length,
+    events: read.count + ring.length,
+    absent: since,
   });
   if (typeof dropped === 'string') return dropped;
   if (ring.generation !== generation || ring.floor !== floor) return 'loaded';
@@ -81,6 +87,7 @@ function keptOf(read: ReadBack, dropped: number, wanted: number) {
 interface ReadBack {
   /** Ascending, ending at `to`; at least as many as wanted, or all there are. */
   readonly events: readonly Arrival[];
+  readonly count: number;
   /** Everything after this place, and up to `to`, has been read. */
   readonly from: number;
 }
@@ -98,13 +105,15 @@ async function readBack(
   if (typeof state === 'string') return state;
   const { firstSeq } = state;
   let events: readonly Arrival[] = [];
+  let count = 0;
   let end = to;
   for (let step = FIRST_STEP; end >= firstSeq && events.length < wanted; step *= 8) {
     const begin = Math.max(firstSeq - 1, end - step);
     const kept = await readKept(store, { shard: shard.number, log }, begin, end, sleep);
     if (typeof kept === 'string') return kept;
-    events = [...kept, ...events];
+    events = [...kept.events, ...events];
+    count += kept.count;
     end = begin;
   }
-  return { events, from: Math.min(end, to) };
+  return { events, count, from: Math.min(end, to) };
 }

@@ -1,4 +1,5 @@
 import type { Env } from './env.ts';
+import { positionOfEmpty } from './retention.ts';
 import type { Shard } from './shard.ts';
 import { type Store, TAILS_MAX } from './store.ts';
 
@@ -83,19 +84,20 @@ export class Places {
     const { seen } = shard;
     const tail = await this.#store.last(shard.number, log);
     if (typeof tail === 'string') return undefined;
-    if (tail.seq === 0) return this.#empty(shard, seen);
+    if (tail.seq === 0) {
+      const counted = await this.#store.count(shard.number, log);
+      if (typeof counted === 'string') return undefined;
+      return this.#empty(shard, counted.count === 0 ? Math.max(seen, counted.lastSeq) : seen);
+    }
     shard.saw(tail.seq);
     return { position: tail.seq, sure: Math.max(tail.seq, seen), empty: false };
   }
 
-  /**
-   * Whatever an empty room had lies before the first place that the stream has left. So this position is not before
-   * any that the room ever had, and it is the same for all nodes as long as the stream drops nothing.
-   */
+  /** Not before any position that the room ever had, and the same for all nodes as long as the stream drops nothing. */
   async #empty(shard: Shard, sure: number): Promise<Place | undefined> {
     const state = await this.#store.state(shard.number);
     if (typeof state === 'string') return undefined;
-    const position = Math.max(0, state.firstSeq - 1);
+    const position = positionOfEmpty(state.firstSeq);
     return { position, sure: Math.max(position, sure), empty: true };
   }
 }

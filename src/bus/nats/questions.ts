@@ -2,6 +2,7 @@
 import type { Fault } from '../../broker/ports.ts';
 import type { Feed } from './feed.ts';
 import { type Loaded, type LoadParts, loadAll, loadSince } from './loads.ts';
+import { isBeyond, isForeign } from './retention.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
@@ -158,9 +159,9 @@ export class Questions {
    */
   async #behind(shard: Shard, feed: Feed, behind: readonly Asked[]): Promise<boolean> {
     if (behind.length === 0) return true;
-    const first = await this.#parts.store.next(shard.number, feed.log, 1);
-    if (typeof first === 'string') return false;
-    for (const one of behind) one.beyond = first !== undefined && first.seq < strangeOf(one.need);
+    const oldest = await this.#parts.store.oldest(shard.number, feed.log);
+    if (typeof oldest === 'string') return false;
+    for (const one of behind) one.beyond = isForeign(strangeOf(one.need), oldest);
     return true;
   }
 
@@ -182,14 +183,6 @@ export class Questions {
     await Promise.race([new Promise<boolean>((seen) => feed.whenSeen(tail.seq, seen)), sleep(ARRIVAL_MS)]);
     return true;
   }
-}
-
-/**
- * A stream drops a room's older events first: where one is kept, a later one that is not there has never been in this
- * stream, or was in an end that it has lost. Nobody may be left who could have noticed that.
- */
-function isBeyond(position: number, tail: number, head: number): boolean {
-  return position > head || (tail > 0 && position > tail);
 }
 
 /** 0: it is not. */

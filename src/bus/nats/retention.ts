@@ -11,19 +11,48 @@
  */
 
 export interface Remains {
-  /** The first place that the stream has. */
+  /** The first place that the stream has, and how many places after it are empty. */
   readonly firstSeq: number;
+  readonly deleted: number;
   /** The stream keeps so many events of a room; 0 or less: no limit. */
   readonly perSubject: number;
   /** The stream has no more events of the room than this, after the place that matters. */
   readonly atMost: number;
   /** The room's oldest event in the stream, 0: there is none; undefined: not asked. */
   readonly oldest?: number | undefined;
+  /**
+   * An event that the room is known to have had, and that was not there when the read began; 0: there is no such. If it
+   * stood behind the first place of the stream, the room was purged by itself, or its limit was another.
+   */
+  readonly absent?: number;
 }
 
 /** The stream has dropped no event of the room that stood after this place. */
-export function droppedUpTo({ firstSeq, perSubject, atMost, oldest = 0 }: Remains): number {
-  const byLimits = perSubject <= 0 || atMost < perSubject ? firstSeq - 1 : Number.POSITIVE_INFINITY;
+export function droppedUpTo({ firstSeq, oldest = 0, ...remains }: Remains): number {
+  const byLimits = onlyFromTheFront({ firstSeq, ...remains }) ? firstSeq - 1 : Number.POSITIVE_INFINITY;
   const byOldest = oldest === 0 ? Number.POSITIVE_INFINITY : oldest - 1;
   return Math.min(byLimits, byOldest);
+}
+
+function onlyFromTheFront({ firstSeq, deleted, perSubject, atMost, absent = 0 }: Remains): boolean {
+  if (deleted === 0) return true;
+  return (perSubject <= 0 || atMost < perSubject) && absent < firstSeq;
+}
+
+/** The position of a room of which nothing is kept: whatever it had lies before the first place of the stream. */
+export function positionOfEmpty(firstSeq: number): number {
+  return Math.max(0, firstSeq - 1);
+}
+
+/**
+ * Whether a position where the room has no event cannot be one of this stream: it lies behind an event that is kept,
+ * so an event there would be kept too. It may be of an end that the stream has lost, which nobody may have noticed.
+ */
+export function isForeign(position: number, oldest: number | undefined): boolean {
+  return oldest !== undefined && oldest < position;
+}
+
+/** The same for a position behind all that the node knows of; `newest` is the room's, `head` the stream's. */
+export function isBeyond(position: number, newest: number, head: number): boolean {
+  return position > head || (newest > 0 && position > newest);
 }

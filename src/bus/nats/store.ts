@@ -20,6 +20,8 @@ export interface StreamState {
   readonly created: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
+  /** Places between the two that are empty. */
+  readonly deleted: number;
   /** What the stream keeps of a room at most; -1: no limit. */
   readonly perSubject: number;
 }
@@ -30,6 +32,15 @@ export interface RoomRead {
   readonly upTo: number;
   /** How many events there were. */
   readonly events: number;
+  /** As in `Remains`. */
+  readonly absent: number;
+}
+
+/** A message that the leader has; `arrival` undefined: it is not one of ours. */
+export interface NextMessage {
+  readonly seq: number;
+  readonly log: string;
+  readonly arrival: Arrival | undefined;
 }
 
 /** `seq` 0: there is none. */
@@ -84,12 +95,19 @@ export class Store {
     return message === undefined ? { seq: 0 } : { seq: message.seq, subject: message.subject };
   }
 
-  /** The first event of a room from this place on, by the leader. */
-  async next(shard: number, log: string, seq: number): Promise<Arrival | undefined | NoAnswer> {
-    const message = await this.message(shard, { seq, next_by_subj: log });
+  /** The first message under a subject or pattern from this place on, by the leader. */
+  async next(shard: number, filter: string, seq: number): Promise<NextMessage | undefined | NoAnswer> {
+    const message = await this.message(shard, { seq: Math.max(1, seq), next_by_subj: filter });
     if (message === undefined || typeof message === 'string') return message;
     const meta = decodeMeta(headersOf(message));
-    return meta && { seq: message.seq, meta, payload: payloadOf(message) };
+    const arrival = meta && { seq: message.seq, meta, payload: payloadOf(message) };
+    return { seq: message.seq, log: message.subject, arrival };
+  }
+
+  /** The place of the room's oldest event that is kept, by the leader; undefined: none is. */
+  async oldest(shard: number, log: string): Promise<number | undefined | NoAnswer> {
+    const message = await this.message(shard, { seq: 1, next_by_subj: log, no_hdr: true });
+    return message === undefined || typeof message === 'string' ? message : message.seq;
   }
 
   /** What stands at this place, by the leader; undefined: nothing any more, or not yet. */
@@ -138,29 +156,40 @@ export class Store {
   async droppedUpTo(
     shard: number,
     log: string,
-    { from, upTo, events }: RoomRead,
+    { from, upTo, events, absent }: RoomRead,
   ): Promise<number | NoAnswer> {
     const state = await this.state(shard);
     if (state === 'missing') return 'nobody';
     if (typeof state === 'string') return state;
-    const together = droppedUpTo({ ...state, atMost: events + Math.max(0, state.lastSeq - upTo) });
-    return together <= from ? together : this.#droppedUpTo(shard, log);
+    const atMost = events + Math.max(0, state.lastSeq - upTo);
+    const together = droppedUpTo({ ...state, atMost, absent });
+    if (together <= from) return together;
+    const oldest = await this.oldest(shard, log);
+    if (typeof oldest === 'string') return oldest;
+    return oldest !== undefined && oldest <= from ? from : this.#droppedUpTo(shard, log, oldest, absent);
   }
 
-  async #droppedUpTo(shard: number, log: string): Promise<number | NoAnswer> {
+  /** The count first, then the first place: events that go between the two answers were counted. */
+  async #droppedUpTo(shard: number, log: string, oldest: number | undefined, absent: number) {
+    const counted = await this.count(shard, log);
+    if (typeof counted === 'string') return counted;
+    const state = await this.state(shard);
+    if (state === 'missing') return 'nobody';
+    if (typeof state === 'string') return state;
+    const dropped = droppedUpTo({ ...state, atMost: counted.count, oldest: oldest ?? 0, absent });
+    // Nothing is kept of it, and what there was did not go by a limit.
+    return Number.isFinite(dropped) ? dropped : state.lastSeq;
+  }
+
+  /** How many events of the room are kept; `lastSeq` is the stream's, from before they were counted. By the leader. */
+  async count(
+    shard: number,
+    log: string,
+  ): Promise<{ readonly count: number; readonly lastSeq: number } | NoAnswer> {
     const info = await this.#leader('STREAM.INFO', shard, { subjects_filter: log });
     if (typeof info === 'string') return info;
-    const state = stateIn(info);
-    if (state === undefined) return 'nobody';
-    const oldest = await this.message(shard, { seq: 1, next_by_subj: log, no_hdr: true });
-    if (typeof oldest === 'string') return oldest;
-    const dropped = droppedUpTo({
-      ...state,
-      atMost: info.state?.subjects?.[log] ?? 0,
-      oldest: oldest?.seq ?? 0,
-    });
-    // Between the two answers the room has lost all that it had: the next look knows more.
-    return Number.isFinite(dropped) ? dropped : 'nobody';
+    if (info.state === undefined) return 'nobody';
+    return { count: info.state.subjects?.[log] ?? 0, lastSeq: info.state.last_seq };
   }
 
   /**
@@ -242,7 +271,8 @@ export class Store {
 function stateIn({ created, config, state }: ApiAnswer): StreamState | undefined {
   if (created === undefined || state === undefined) return undefined;
   const perSubject = config?.max_msgs_per_subject ?? -1;
-  return { created, firstSeq: state.first_seq, lastSeq: state.last_seq, perSubject };
+  const { first_seq: firstSeq, last_seq: lastSeq, num_deleted: deleted = 0 } = state;
+  return { created, firstSeq, lastSeq, deleted, perSubject };
 }
 
 export function payloadOf({ data = '' }: StoredMessage): string {

@@ -5,7 +5,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import fc from 'fast-check';
-import { droppedUpTo } from '../../../src/bus/nats/retention.ts';
+import { droppedUpTo, isBeyond, isForeign } from '../../../src/bus/nats/retention.ts';
 import { newPrefix } from '../../support/nats/bus.ts';
 import { NatsCluster } from '../../support/nats/cluster.ts';
 
@@ -50,6 +50,18 @@ class ModelStream {
     this.#kept.splice(0, 3);
   }
 
+  /** Of one room, by hand. */
+  purgeRoom(room: string, keep: number): void {
+    const own = this.of(room);
+    const gone = new Set(own.slice(0, Math.max(0, own.length - keep)));
+    this.#keep(({ seq }) => !gone.has(seq));
+  }
+
+  /** Empty places after the first one. */
+  get deleted(): number {
+    return this.last - this.firstSeq + 1 - this.#kept.length;
+  }
+
   get firstSeq(): number {
     return this.#kept[0]?.seq ?? this.last + 1;
   }
@@ -69,10 +81,12 @@ const limits = fc.record({
   age: fc.constantFrom(0, 2, 5),
 });
 const step = fc.constantFrom('a', 'a', 'a', 'b', 'b', 'tick', 'purge');
+const hostile = fc.oneof({ weight: 6, arbitrary: step }, { weight: 1, arbitrary: fc.constant('purge room') });
 
 function play(stream: ModelStream, what: string): void {
   if (what === 'tick') stream.tick();
   else if (what === 'purge') stream.purge();
+  else if (what === 'purge room') stream.purgeRoom('a', stream.last % 3);
   else stream.publish(what);
 }
 
@@ -89,28 +103,62 @@ function readMeanwhile(stream: ModelStream, from: number, to: number, during: re
   return read;
 }
 
-test('a read of a room is whole but for what is said to be lost, whatever happens while it is read', () => {
-  const before = fc.array(step, { maxLength: 25 });
-  const during = fc.array(fc.array(step, { maxLength: 4 }), { minLength: 1, maxLength: 30 });
+/** `counts`: whether the limit per subject is asked, which says nothing where somebody purges one room. */
+function isWhole(steps: fc.Arbitrary<string>, counts: boolean): void {
+  const before = fc.array(steps, { maxLength: 25 });
+  const during = fc.array(fc.array(steps, { maxLength: 4 }), { minLength: 1, maxLength: 30 });
   const property = fc.property(limits, before, during, fc.nat(), (bounds, earlier, meanwhile, place) => {
     const stream = new ModelStream(bounds);
     for (const what of earlier) play(stream, what);
     const to = stream.last;
     const from = place % (to + 1);
     const read = readMeanwhile(stream, from, to, meanwhile);
-    const { firstSeq, last } = stream;
-    const { perSubject } = bounds;
     const own = stream.of('a');
+    const atMost = counts ? own.length : Number.POSITIVE_INFINITY;
+    // The questions come one after the other.
+    for (const what of meanwhile[0] ?? []) play(stream, what);
+    const { firstSeq, deleted, last } = stream;
+    const perSubject = counts ? bounds.perSubject : 1;
+    const seen = counts ? read.length + last - to : atMost;
     const missing = stream.all
       .filter(({ seq, room }) => room === 'a' && seq > from && seq <= to && !read.includes(seq))
       .map(({ seq }) => seq);
     for (const remains of [
-      { firstSeq, perSubject, atMost: read.length + last - to },
-      { firstSeq, perSubject, atMost: own.length, oldest: own[0] ?? 0 },
+      { firstSeq, deleted, perSubject, atMost: seen },
+      { firstSeq, deleted, perSubject, atMost, oldest: own[0] ?? 0 },
     ])
       assert.ok(Math.max(0, ...missing) <= droppedUpTo(remains), `${missing}: ${droppedUpTo(remains)}`);
   });
-  fc.assert(property, { numRuns: 3000 });
+  fc.assert(property, { numRuns: 5000 });
+}
+
+test('a read of a room is whole but for what is said to be lost, whatever happens while it is read', () => {
+  isWhole(step, true);
+});
+
+test('the same where somebody purges the room, as far as the limit per subject is not asked', () => {
+  isWhole(hostile, false);
+});
+
+test('a stream that has no empty place behind its first one has dropped nothing but its front', () => {
+  const remains = { firstSeq: 3, deleted: 0, perSubject: 5, atMost: 5, oldest: 9, absent: 7 };
+  assert.equal(droppedUpTo(remains), 2);
+  assert.equal(droppedUpTo({ ...remains, deleted: 1 }), 8);
+});
+
+test('an event that should be behind the first place and is not: the room was purged by itself', () => {
+  const remains = { firstSeq: 3, deleted: 9, perSubject: 5, atMost: 2, oldest: 20, absent: 10 };
+  assert.equal(droppedUpTo(remains), 19);
+  assert.equal(droppedUpTo({ ...remains, absent: 2 }), 2, 'it has grown too old');
+  assert.equal(droppedUpTo({ ...remains, oldest: 0 }), Number.POSITIVE_INFINITY);
+});
+
+test('positions that a stream cannot have given out', () => {
+  assert.deepEqual(
+    [undefined, 8, 5].map((oldest) => isForeign(7, oldest)),
+    [false, false, true],
+  );
+  assert.deepEqual([isBeyond(7, 5, 10), isBeyond(7, 0, 10), isBeyond(11, 0, 10)], [true, false, true]);
 });
 
 test('where nothing was dropped, nothing is said to be lost', () => {
@@ -125,6 +173,7 @@ test('where nothing was dropped, nothing is said to be lost', () => {
       const from = place % (stream.last + 1);
       const dropped = droppedUpTo({
         firstSeq: stream.firstSeq,
+        deleted: stream.deleted,
         perSubject: 5,
         atMost: own.length,
         oldest: own[0],
@@ -140,13 +189,65 @@ after(() => cluster.close());
 
 type Manager = Awaited<ReturnType<typeof jetstreamManager>>;
 
+/** Of the server: 22 bytes and 8 for each message without headers. */
+const bytesOf = (stream: string, payload: number) => 30 + stream.length + 2 + payload;
+const PAYLOAD = 50;
+
+const ONE_BY_ONE = fc.sample(fc.array(hostile, { minLength: 60, maxLength: 60 }), { numRuns: 4, seed: 12 });
+
+for (const [at, { perSubject, size }] of [
+  { perSubject: 5, size: 0 },
+  { perSubject: 0, size: 12 },
+  { perSubject: 4, size: 15 },
+  { perSubject: 2, size: 30 },
+].entries())
+  test(`the model is the server: ${perSubject} of a room, ${size} in all`, async (context) => {
+    const connection = await connect({ servers: cluster.urls });
+    context.after(() => connection.close());
+    const manager = await jetstreamManager(connection);
+    const name = newPrefix();
+    const bounds = {
+      ...(perSubject > 0 && { max_msgs_per_subject: perSubject }),
+      ...(size > 0 && { max_bytes: size * bytesOf(name, PAYLOAD) }),
+    };
+    await manager.streams.add({ name, subjects: [`${name}.>`], storage: 'file', ...bounds } as never);
+    const model = new ModelStream({ perSubject, size, age: 0 });
+    for (const what of ONE_BY_ONE[at] as string[]) {
+      if (what === 'tick') continue;
+      if (what === 'purge') await manager.streams.purge(name, { seq: purgeTo(model) });
+      else if (what === 'purge room')
+        await manager.streams.purge(name, { filter: `${name}.a`, ...keeping(model.last % 3) });
+      else await connection.request(`${name}.${what}`, 'x'.repeat(PAYLOAD));
+      play(model, what);
+      const { state } = await manager.streams.info(name, { subjects_filter: `${name}.a` });
+      assert.deepEqual(
+        {
+          first: state.messages === 0 ? model.firstSeq : state.first_seq,
+          last: state.last_seq,
+          deleted: state.num_deleted ?? 0,
+          own: state.subjects?.[`${name}.a`] ?? 0,
+        },
+        { first: model.firstSeq, last: model.last, deleted: model.deleted, own: model.of('a').length },
+        what,
+      );
+    }
+  });
+
+/** The place of the fourth message, which is the first that a purge of three leaves. */
+function purgeTo(model: ModelStream): number {
+  const places = [...model.of('a'), ...model.of('b')].sort((one, other) => one - other);
+  return places[3] ?? model.last + 1;
+}
+
+const keeping = (keep: number) => (keep === 0 ? {} : { keep });
+
 for (const [kind, config] of Object.entries({
   count: { max_msgs_per_subject: 5 },
   size: { max_bytes: 4000 },
   both: { max_msgs_per_subject: 7, max_bytes: 3000 },
   age: { max_age: nanos(400), max_msgs_per_subject: 50 },
 }))
-  test(`the server drops as the model does: ${kind}`, async (context) => {
+  test(`what is said of a room of the server holds: ${kind}`, async (context) => {
     const connection = await connect({ servers: cluster.urls });
     context.after(() => connection.close());
     const manager = await jetstreamManager(connection);
@@ -175,7 +276,8 @@ async function said(manager: Manager, stream: string): Promise<{ dropped: number
   const oldest = (await everyOf(manager, stream))[0] ?? 0;
   const atMost = state.subjects?.[subject] ?? 0;
   const perSubject = config.max_msgs_per_subject;
-  return { oldest, dropped: droppedUpTo({ firstSeq: state.first_seq, perSubject, atMost, oldest }) };
+  const { first_seq: firstSeq, num_deleted: deleted = 0 } = state;
+  return { oldest, dropped: droppedUpTo({ firstSeq, deleted, perSubject, atMost, oldest }) };
 }
 
 /** Places of room `a`. */
