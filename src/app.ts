@@ -21,7 +21,7 @@ import { NodeAdmin, type NodeOperations } from './broker/admin/node.ts';
 import type { Cluster, NodeStatus } from './broker/cluster.ts';
 import type { Exclusions } from './broker/exclusion/exclusions.ts';
 import type { Hub } from './broker/hub.ts';
-import type { Bus, TokenVerifier } from './broker/ports.ts';
+import type { Bus } from './broker/ports.ts';
 import type { SettingsAgreement } from './broker/settings-agreement.ts';
 import { Tally } from './broker/tally.ts';
 import { withNotice } from './broker/wait-notice.ts';
@@ -131,11 +131,9 @@ class Node implements App {
     this.#cluster = cluster;
     this.#agreement = createAgreement(config, cluster, log);
     const exclusions = createExclusions(config, log, cluster);
-    // For refreshes and the APIs; handshakes ask for themselves, since they answer and count it in their own way.
-    const guarded = exclusions.guard(verifier);
     this.#certificates =
       config.tls && new Certificates(config.tls, log, () => this.#transport.renewCertificates());
-    this.#transport = createTransport(config, log, tally, verifier, exclusions, web, seat !== undefined);
+    this.#transport = createTransport(config, log, tally, web, seat !== undefined);
     this.#limits = createLimits(config, log, cluster);
     this.#usage = createUsage(config, log, cluster, this.#limits.tenants, usage);
     this.#tickets = createTicketSecrets(config, cluster, log);
@@ -150,22 +148,29 @@ class Node implements App {
       ticketSecrets: this.#tickets.secrets,
       exclusions,
       fanout: this.#transport,
-      verifier: guarded,
+      verifier,
       tally,
       log: this.#levels,
       tracing: traces?.tracing,
     });
     this.#drain = new NodeDrain({ config, hub: this.#hub, bus, log, begun: () => this.#leave() });
-    this.#api = this.#createApi(exclusions, guarded);
+    this.#api = this.#createApi(exclusions);
     this.#nodeAdmin = new NodeAdmin(cluster, this.#hub.view, this.#operations());
     this.#metrics = this.#createMetrics();
     this.#admin = this.#createAdmin(seat?.admin ?? createAdmin);
   }
 
-  #createApi(exclusions: Exclusions, verifier: TokenVerifier): Api {
+  #createApi(exclusions: Exclusions): Api {
     const cluster = this.#cluster;
     const machine = this.#seat?.nodes ?? [cluster.node];
-    const needs = { cluster, machine, exclusions, usage: this.#usage.book, verifier, log: this.#log };
+    const needs = {
+      cluster,
+      machine,
+      exclusions,
+      usage: this.#usage.book,
+      gate: this.#hub.gate,
+      log: this.#log,
+    };
     return createNodeApi(this.#config, this.#hub.view, needs);
   }
 
@@ -215,7 +220,7 @@ class Node implements App {
     this.#hub.tick();
     const listen = await this.#transport.listen(
       (connection, identity, resumes) => this.#hub.connect(connection, identity, resumes),
-      (ticket) => this.#hub.openTicket(ticket),
+      this.#hub.gate,
       (identity, resumes, elsewhere) => this.#hub.admit(identity, resumes, elsewhere),
       (identity, resumes) => this.#hub.inquire(identity, resumes),
       (identity, ms) => this.#hub.awaitPlace(identity, ms),

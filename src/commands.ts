@@ -88,8 +88,9 @@ async function token(args: readonly string[]): Promise<void> {
   if (!read.ok) return refuseUsage(read.reason, TOKEN_HELP);
   if (read.flags.help) return void process.stdout.write(TOKEN_HELP);
   const ownKey = bringsKey(read.flags);
-  const loaded = ownKey ? undefined : await configure(read.flags.values.config);
-  if (loaded === undefined && !ownKey) return;
+  const { config: file } = read.flags.values;
+  const loaded = ownKey && file === undefined ? undefined : await configure(file);
+  if (loaded === undefined && !(ownKey && file === undefined)) return;
   const made = await makeToken(read.flags, loaded?.config, Date.now());
   if (made.ok) return void process.stdout.write(`${made.token}\n`);
   if (made.kind === 'usage') return refuseUsage(made.reason, 'See: carillon token --help\n');

@@ -187,7 +187,7 @@ test('carillon token makes what a broker takes', async (t) => {
   ]);
   const keys = [{ kid: 'env', alg: 'HS256' as const, secret: SECRET }, EC.setting];
   const verifier = createVerifier(
-    options({ keys, issuer: 'me', audience: ['you'] }),
+    options({ keys, issuer: 'me', audience: ['you'], scopes: ['api'] }),
     around({ now: Date.now }),
   );
   const [alice, bob, carol] = await Promise.all(
@@ -207,7 +207,7 @@ test('carillon token makes what a broker takes', async (t) => {
       { match: 'news:*', allow: all },
     ],
     info: { n: 1 },
-    scope: 'api',
+    scopes: ['api'],
   });
   assert.equal(carol.identity.user, 'carol');
   assert.equal(keyless.code, 78);

@@ -20,6 +20,7 @@ function say(text: string): void {
 function mint(sub: string): Promise<string> {
   return new SignJWT({ rooms: [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }] })
     .setProtectedHeader({ alg: 'HS256' })
+    .setIssuedAt()
     .setSubject(sub)
     .setExpirationTime('24h')
     .sign(new TextEncoder().encode(secret));

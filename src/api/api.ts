@@ -2,10 +2,11 @@
 import type { Backend } from '../broker/admin/backend.ts';
 import type { Cluster } from '../broker/cluster.ts';
 import type { Exclusions } from '../broker/exclusion/exclusions.ts';
+import type { Gate } from '../broker/exclusion/gate.ts';
 import { Buckets } from '../broker/limits/buckets.ts';
 import type { Policies } from '../broker/limits/policy.ts';
 import type { ParsePolicy } from '../broker/limits/shared.ts';
-import type { Log, TokenVerifier } from '../broker/ports.ts';
+import type { Log } from '../broker/ports.ts';
 import type { UsageBook } from '../broker/usage.ts';
 import type { WebHandler } from '../broker/web.ts';
 import { actions } from './admin/actions.ts';
@@ -49,7 +50,7 @@ export interface RouteParts {
 }
 
 export interface ApiParts extends RouteParts {
-  readonly verifier: TokenVerifier;
+  readonly gate: Gate;
   readonly adminToken: string | undefined;
   /** What a body may hold, as a frame. */
   readonly frames: RouterParts['limits'];
@@ -90,14 +91,14 @@ export interface Api {
 const ADDRESSES = 10_000;
 
 export function createApi(parts: ApiParts): Api {
-  const { verifier, adminToken, limits, log, nowMs } = parts;
+  const { gate, adminToken, limits, log, nowMs } = parts;
   const routes = routesOf(parts);
   const answers = new Map<string, number>();
   const rate = { perSecond: Math.max(1, limits.failuresPerMinute / 60), burst: limits.failuresPerMinute };
   const failures = new Buckets(rate, ADDRESSES);
   const now = () => Math.floor(nowMs());
   const common = {
-    callers: new Callers(verifier, adminToken),
+    callers: new Callers(gate, adminToken),
     bodyBytes: limits.bodyBytes,
     limits: parts.frames,
     log,

@@ -1,3 +1,4 @@
+import { isReservedUser } from '../broker/access/reserved-users.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { pageAsset } from './page.ts';
 
@@ -72,6 +73,7 @@ async function developmentToken(request: WebRequest, development: DevelopmentWeb
     return problem(403, 'forbidden', 'development tokens are for pages opened on this machine');
   const user = request.query('sub') ?? '';
   if (!USER.test(user)) return problem(400, 'bad_request', 'sub must be 1 to 128 visible characters');
+  if (isReservedUser(user)) return problem(400, 'bad_request', 'sub is a reserved name');
   return {
     status: 200,
     headers: TOKEN_HEADERS,

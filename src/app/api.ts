@@ -5,17 +5,17 @@ import { explainMessage } from '../broker/fate/verdict.ts';
 import { type Config, parsePolicy } from '../config.ts';
 import { nowMs } from './time.ts';
 
-type ApiNeeds = Pick<ApiParts, 'cluster' | 'machine' | 'exclusions' | 'usage' | 'verifier' | 'log'>;
+type ApiNeeds = Pick<ApiParts, 'cluster' | 'machine' | 'exclusions' | 'usage' | 'gate' | 'log'>;
 
 export function createNodeApi(config: Config, view: NodeView, needs: ApiNeeds): Api {
-  const { verifier } = needs;
+  const { gate } = needs;
   const { backend, policies } = view;
   const known = { rooms: config.rooms, defaultRooms: config.auth.defaultRooms };
   return createApi({
     ...needs,
     backend,
     policies,
-    explain: (question) => dryRun({ verifier, policies, ...known }, question),
+    explain: (question) => dryRun({ gate, policies, ...known }, question),
     explainMessage: (question) => explainMessage(needs.cluster, view.fates, question),
     parsePolicy: (value) => parsePolicy(value, config.limits.schemas),
     adminToken: config.admin.token,

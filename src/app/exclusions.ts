@@ -2,19 +2,17 @@ import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Cluster } from '../broker/cluster.ts';
 import { Exclusions } from '../broker/exclusion/exclusions.ts';
+import { lifeOf } from '../config/token-life.ts';
 import type { Config } from '../config.ts';
 import { clock } from './time.ts';
 
-export function createExclusions(
-  { abuse, limits, ...config }: Config,
-  log: Logger,
-  cluster: Cluster,
-): Exclusions {
+export function createExclusions(config: Config, log: Logger, cluster: Cluster): Exclusions {
+  const { abuse, limits } = config;
   const never = { userConnects: 0, addressConnects: 0, offences: 0 };
   return new Exclusions({
     cluster,
     abuse: limits.rates ? abuse : { ...abuse, ...never },
-    tokenLifeMs: config.revocation.tokenLifeMs,
+    life: lifeOf(config),
     ticketTtlSeconds: config.tickets.ttlSeconds,
     clock,
     log,

@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { createTickets } from '../auth/tickets.ts';
-import type { Exclusions } from '../broker/exclusion/exclusions.ts';
 import { Hub, type HubParts } from '../broker/hub.ts';
-import type { TokenVerifier } from '../broker/ports.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebHandler } from '../broker/web.ts';
 import type { Config } from '../config.ts';
@@ -15,8 +13,6 @@ export function createTransport(
   config: Config,
   log: Logger,
   tally: Tally,
-  verifier: TokenVerifier,
-  exclusions: Exclusions,
   web: WebHandler,
   shared: boolean,
 ): Transport {
@@ -33,9 +29,7 @@ export function createTransport(
     idleSeconds: config.heartbeat.idleSeconds,
     compression: config.compression,
     limits: config.limits,
-    excluded: (...client) => exclusions.find(...client),
     tarpit: { holdMs: config.abuse.tarpitMs, max: config.abuse.tarpitMax },
-    verifier,
     tally,
     log,
     defer: setImmediate,

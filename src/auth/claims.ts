@@ -1,6 +1,8 @@
 /** The claims of a token whose signature and times are good, judged and turned into an identity. */
+
+import { isReservedUser } from '../broker/access/reserved-users.ts';
 import { isAccessPattern } from '../broker/access/template.ts';
-import { ACTIONS, type Action, type Identity, type RoomGrant, TENANT_NAME } from '../broker/ports.ts';
+import { ACTIONS, type Action, type Identity, type RoomGrant, SCOPES, TENANT_NAME } from '../broker/ports.ts';
 
 type Claims = Readonly<Record<string, unknown>>;
 
@@ -20,6 +22,8 @@ const DEFAULT_TENANT = 'default';
 
 export interface ClaimsPolicy {
   readonly requireExp: boolean;
+  /** Whether a JWT has to say when it was issued; what a webhook vouches for is issued as it answers. */
+  readonly requireIat: boolean;
   readonly defaultRooms: readonly RoomGrant[];
   /** The most entries of a `rooms` claim: each is looked at when a session first asks about a room. */
   readonly roomsEntries: number;
@@ -43,9 +47,8 @@ export function judgeClaims(claims: Claims, policy: ClaimsPolicy): ClaimsVerdict
 
 function user({ sub }: Claims): Partial<Identity> | string {
   if (sub === undefined) return 'the token has no sub';
-  return typeof sub === 'string' && USER.test(sub)
-    ? { user: sub }
-    : 'sub is not 1 to 128 printable characters';
+  if (typeof sub !== 'string' || !USER.test(sub)) return 'sub is not 1 to 128 printable characters';
+  return isReservedUser(sub) ? `sub is a reserved name (${sub})` : { user: sub };
 }
 
 function tenant({ tenant: claim = DEFAULT_TENANT }: Claims): Partial<Identity> | string {
@@ -60,8 +63,8 @@ function expiry({ exp }: Claims, { requireExp }: ClaimsPolicy): Partial<Identity
   return typeof exp === 'number' && Number.isFinite(exp) ? { exp } : 'exp is not a number of seconds';
 }
 
-function issue({ iat }: Claims): Partial<Identity> | string {
-  if (iat === undefined) return {};
+function issue({ iat }: Claims, { requireIat }: ClaimsPolicy): Partial<Identity> | string {
+  if (iat === undefined) return requireIat ? 'the token has no iat' : {};
   return typeof iat === 'number' && Number.isFinite(iat)
     ? { issuedAt: iat }
     : 'iat is not a number of seconds';
@@ -109,9 +112,10 @@ function info({ info: claim }: Claims): Partial<Identity> | string {
 
 function scope({ scope: claim }: Claims): Partial<Identity> | string {
   if (claim === undefined) return {};
-  return typeof claim === 'string' && claim.length <= 256
-    ? { scope: claim }
-    : 'scope is not a text of up to 256 characters';
+  if (typeof claim !== 'string' || claim.length > 256) return 'scope is not a text of up to 256 characters';
+  const words = claim.split(' ');
+  const scopes = SCOPES.filter((known) => words.includes(known));
+  return scopes.length === 0 ? {} : { scopes };
 }
 
 function tokenId({ jti }: Claims): Partial<Identity> | string {

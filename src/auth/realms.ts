@@ -4,16 +4,15 @@ import { KID_MAX } from './jwks.ts';
 import { KEY_ALGORITHMS, type KeySetting } from './keys.ts';
 import { type KeyLookup, KeySet, type ListedKey, staticKeys } from './keyset.ts';
 import { type JwksBounds, type JwksTimes, RemoteKeys } from './remote.ts';
+import type { IssuerRights } from './rights.ts';
 import type { Around } from './surroundings.ts';
 import { WatchedKeys } from './watched.ts';
 
-export interface RealmOptions {
+export interface RealmOptions extends IssuerRights {
   readonly keys: readonly KeySetting[];
   readonly issuer?: string;
   /** A token has to name one of them. */
   readonly audience?: readonly string[];
-  /** The tenants that its tokens may name; absent: any. */
-  readonly tenants?: readonly string[];
   readonly jwksUrl?: string;
   readonly jwksFile?: string;
 }

@@ -6,6 +6,7 @@ import { isForged } from './forged.ts';
 import type { KeyLookup, LiveKey } from './keyset.ts';
 import { type IssuerKeys, type JwksOptions, type Realm, type RealmOptions, Realms } from './realms.ts';
 import { type Denial, denial, denialOf, expired, FORGED, notYet } from './reasons.ts';
+import { type IssuerRights, within } from './rights.ts';
 import type { Around } from './surroundings.ts';
 import { Webhook, type WebhookOptions } from './webhook.ts';
 
@@ -238,7 +239,7 @@ class CachingVerifier implements Verifier {
         ...(audience === undefined ? {} : { audience: [...audience] }),
       });
       this.#around.counts.verified++;
-      return key.live ? this.#admitted(payload, { key }, realm.options.tenants) : REMOVED;
+      return key.live ? this.#admitted(payload, { key }, realm.options) : REMOVED;
     } catch (error) {
       const refusal = denialOf(error);
       if (refusal) return refusal;
@@ -249,18 +250,23 @@ class CachingVerifier implements Verifier {
   async #ask(webhook: Webhook, token: string): Promise<Outcome> {
     const answer = await webhook.ask(token);
     if (!answer.ok) return answer.denial;
-    const outcome = this.#admitted(answer.claims, { until: this.#around.clock.now() + webhook.ttlMs });
+    const until = this.#around.clock.now() + webhook.ttlMs;
+    const outcome = this.#admitted(answer.claims, { until }, webhook.rights);
     return 'kind' in outcome ? outcome : (this.#untimely(outcome) ?? outcome);
   }
 
-  #admitted(claims: JWTPayload, by: Pick<Good, 'key' | 'until'>, tenants?: readonly string[]): Outcome {
-    const judged = judgeClaims(claims, this.#options);
+  #admitted(claims: JWTPayload, by: Pick<Good, 'key' | 'until'>, rights: IssuerRights): Outcome {
+    const judged = judgeClaims(claims, { ...this.#options, requireIat: this.#needsIat(claims, by) });
     if (!judged.ok) return denial('claims', judged.reason);
-    const { identity } = judged;
-    if (tenants !== undefined && !tenants.includes(identity.tenant))
-      return denial('tenant', 'the issuer of the token may not name this tenant');
+    const identity = within(judged.identity, rights);
+    if ('kind' in identity) return identity;
     const verdict = Object.freeze({ ok: true, identity: this.#shared(identity) } as const);
     return { verdict, exp: identity.exp, nbf: numeric(claims['nbf']), ...by };
+  }
+
+  /** A JWT without `exp` and `iat` would never end. A webhook is asked anew, and vouches for the moment. */
+  #needsIat({ exp }: JWTPayload, { key }: Pick<Good, 'key'>): boolean {
+    return key !== undefined && (this.#options.requireIat || exp === undefined);
   }
 
   #shared(identity: Identity): Identity {

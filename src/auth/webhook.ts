@@ -4,9 +4,10 @@ import { Breaker, type BreakerOptions } from '../broker/breaker.ts';
 import type { WebhookOutcome } from '../broker/identity-counts.ts';
 import { type HttpAnswer, request } from './http.ts';
 import { type Denial, denial } from './reasons.ts';
+import type { IssuerRights } from './rights.ts';
 import type { Around } from './surroundings.ts';
 
-export interface WebhookOptions extends BreakerOptions {
+export interface WebhookOptions extends BreakerOptions, IssuerRights {
   readonly url: string;
   /** Sent as `Authorization: Bearer`, so that the service knows who asks. */
   readonly secret?: string;
@@ -35,6 +36,11 @@ export class Webhook {
     this.#options = options;
     this.#around = around;
     this.#breaker = new Breaker(options);
+  }
+
+  /** What it may vouch for. */
+  get rights(): IssuerRights {
+    return this.#options;
   }
 
   /** How long its answers are used, in milliseconds. */

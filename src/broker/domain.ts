@@ -2,12 +2,13 @@ import { Bundles } from './bundles.ts';
 import { CatchUps } from './catchup.ts';
 import type { Cluster } from './cluster.ts';
 import { Delivery } from './delivery.ts';
+import type { Gate } from './exclusion/gate.ts';
 import { type FateSettings, Witness } from './fate/witness.ts';
 import { type LifecycleHooks, type Lived, NO_LIFECYCLE } from './lifecycle/hooks.ts';
 import { Lifecycle, type LifecycleParts } from './lifecycle/lifecycle.ts';
 import type { Tenants } from './limits/tenants.ts';
 import { Places } from './places.ts';
-import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks, TokenVerifier } from './ports.ts';
+import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks } from './ports.ts';
 import { Presence } from './presence/presence.ts';
 import { Rooms } from './rooms.ts';
 import { SchemaChecks } from './schema/checks.ts';
@@ -35,7 +36,7 @@ export interface DomainParts {
   readonly explain: FateSettings;
   readonly cursors: Cursors;
   readonly fanout: Fanout;
-  readonly verifier: TokenVerifier;
+  readonly gate: Gate;
   readonly clock: Clock;
   readonly ticks: Ticks;
   readonly defer: Defer;
@@ -57,7 +58,7 @@ export interface Domain {
   readonly tracing: Tracing;
   readonly bus: Bus;
   readonly cursors: Cursors;
-  readonly verifier: TokenVerifier;
+  readonly gate: Gate;
   readonly rooms: Rooms;
   readonly delivery: Delivery;
   readonly bundles: Bundles;
@@ -101,7 +102,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Li
     tracing,
     bus,
     cursors: parts.cursors,
-    verifier: parts.verifier,
+    gate: parts.gate,
     rooms,
     delivery,
     bundles,

@@ -9,13 +9,22 @@ import { dispatch } from './dispatch.ts';
 import { buildDomain, type Domain, type DomainParts } from './domain.ts';
 import { Drain, type DrainPlan } from './drain/drain.ts';
 import type { Cause, Exclusions } from './exclusion/exclusions.ts';
+import { Gate, type PassedIdentity } from './exclusion/gate.ts';
 import { Sweep } from './exclusion/sweep.ts';
 import { Fates } from './fate/fates.ts';
 import type { Departed } from './fate/trail.ts';
 import { admitConnection, type ConnectRefusal } from './limits/admission.ts';
 import { reconsider } from './limits/changes.ts';
 import type { PlaceWait } from './limits/place-queue.ts';
-import type { Connection, Identity, Peer, Resumption, Tickets, TicketVerdict } from './ports.ts';
+import type {
+  Connection,
+  Identity,
+  Peer,
+  Resumption,
+  Tickets,
+  TicketVerdict,
+  TokenVerifier,
+} from './ports.ts';
 import { type Ending, Resumptions } from './resumption.ts';
 import { roomKey } from './rooms.ts';
 import { Seconds } from './seconds.ts';
@@ -26,7 +35,8 @@ import { Endings } from './sessions/endings.ts';
 import { SessionPeer, type Ways } from './sessions/peer.ts';
 import { closedBy } from './tally.ts';
 
-export interface HubParts extends DomainParts {
+export interface HubParts extends Omit<DomainParts, 'gate'> {
+  readonly verifier: TokenVerifier;
   readonly tickets: Tickets;
   readonly exclusions: Exclusions;
   /** A new id that nobody can guess. */
@@ -52,6 +62,8 @@ const FEATURES = [
 /** All sessions of a node: how they begin, what they receive, how they end. */
 export class Hub {
   readonly #parts: Pick<HubParts, 'cluster' | 'ticks' | 'after'>;
+  /** Every credential goes through it, whatever door it is shown at. */
+  readonly gate: Gate;
   readonly #domain: Domain;
   readonly #backend: Backend;
   readonly #tickets: Tickets;
@@ -70,7 +82,13 @@ export class Hub {
 
   constructor(parts: HubParts) {
     this.#parts = parts;
-    this.#domain = buildDomain(parts, this.#sessions);
+    this.gate = new Gate({
+      ...parts,
+      policies: parts.tenants.policies,
+      life: parts.exclusions.life,
+      openTicket: (ticket) => this.openTicket(ticket),
+    });
+    this.#domain = buildDomain({ ...parts, gate: this.gate }, this.#sessions);
     this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
     this.#exclusions = parts.exclusions;
@@ -172,7 +190,7 @@ export class Hub {
   }
 
   /** The session of a new connection; the first frame it gets is `server_info`. */
-  connect(connection: Connection, identity: Identity, resumes?: Resumption): Peer {
+  connect(connection: Connection, identity: PassedIdentity, resumes?: Resumption): Peer {
     const stamp = this.#domain.stamps.next();
     const place = resumes
       ? { session: resumes.session, generation: resumes.generation + 1, stamp }

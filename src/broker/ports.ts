@@ -200,6 +200,10 @@ export interface RoomGrant {
   readonly allow: readonly Action[];
 }
 
+/** `api`: the server API, for backends; `admin`: the admin API. */
+export const SCOPES = ['api', 'admin'] as const;
+export type Scope = (typeof SCOPES)[number];
+
 /** What a tenant may be called: in claims, in the settings, in the APIs. */
 export const TENANT_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 
@@ -214,7 +218,12 @@ export interface Identity {
   /** Access by room pattern: the `rooms` claim, or the configured default. */
   readonly rooms: readonly RoomGrant[];
   readonly info?: Readonly<Record<string, unknown>>;
-  readonly scope?: string;
+  /** What it may be used for beside connecting, as far as its issuer may grant that. */
+  readonly scopes?: readonly Scope[];
+  /** What the credential asks for and its issuer may not grant. */
+  readonly withheld?: readonly Scope[];
+  /** The tenants that its issuer is restricted to, in every scope; absent: any. */
+  readonly tenants?: readonly string[];
   readonly tokenId?: string;
 }
 

@@ -5,12 +5,13 @@ import { type Access, allows, compileAccess } from './access/access.ts';
 import type { Answerable } from './delivery.ts';
 import type { Domain } from './domain.ts';
 import { bytesOf, type Encoded, encodeFrame, joinEncoded } from './encode.ts';
+import type { PassedIdentity } from './exclusion/gate.ts';
 import { Trail } from './fate/trail.ts';
 import { Allowance, overEphemeral, overOperations } from './limits/operations.ts';
 import type { RefusalReason } from './limits/reasons.ts';
 import type { Refused, Tenant, TenantMember } from './limits/tenant.ts';
 import type { Membership, Owner, Target } from './membership.ts';
-import type { Action, Connection, Fault, Identity, Resumption } from './ports.ts';
+import type { Action, Connection, Fault, Resumption } from './ports.ts';
 import type { RoundRobinItem } from './round-robin.ts';
 import { schemaOf } from './schema/schema.ts';
 import type { Timed } from './seconds.ts';
@@ -51,7 +52,7 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
   readonly trail = new Trail();
   readonly #domain: Domain;
   readonly #allowance = new Allowance();
-  #identity: Identity;
+  #identity: PassedIdentity;
   #access: Access;
   /** The one asked for last, of rooms that it is not in, or was not then. */
   #latest: Target | undefined;
@@ -72,7 +73,7 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
   constructor(
     { session, generation, stamp }: Resumption & { readonly stamp: number },
     connection: Connection,
-    identity: Identity,
+    identity: PassedIdentity,
     domain: Domain,
   ) {
     this.id = session;
@@ -87,7 +88,7 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
     this.connectedAt = domain.clock.now();
   }
 
-  get identity(): Identity {
+  get identity(): PassedIdentity {
     return this.#identity;
   }
 
@@ -98,7 +99,7 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
   }
 
   /** A refreshed credential: everything decided by the old one is forgotten. */
-  adopt(identity: Identity): void {
+  adopt(identity: PassedIdentity): void {
     this.#identity = identity;
     this.#access = compileAccess(identity, this.tenant.policy.rooms);
     this.#latest = undefined;

@@ -2,9 +2,11 @@
 import { parseArgs } from 'node:util';
 import { createVerifier } from '../auth/verifier.ts';
 import { type DryRunQuestion, dryRun, type Explanation } from '../broker/access/dry-run.ts';
+import { Gate, type GateParts } from '../broker/exclusion/gate.ts';
 import { IdentityCounts } from '../broker/identity-counts.ts';
 import { Policies } from '../broker/limits/policy.ts';
 import { ACTIONS, type Log } from '../broker/ports.ts';
+import { lifeOf } from '../config/token-life.ts';
 import type { Config } from '../config.ts';
 import { askAdmin } from './ask.ts';
 import { type Usage, usage } from './serve.ts';
@@ -76,12 +78,25 @@ export async function explainOffline(
     await verifier.start();
     const policies = new Policies(config.tenants.default, config.tenants.named);
     const { rooms, auth } = config;
-    const parts = { verifier, policies, rooms, defaultRooms: auth.defaultRooms };
+    const gate = new Gate({
+      ...NOBODY_EXCLUDED,
+      verifier,
+      policies,
+      life: lifeOf(config),
+      clock: around.clock,
+    });
+    const parts = { gate, policies, rooms, defaultRooms: auth.defaultRooms };
     return { ok: true, explanation: await dryRun(parts, question) };
   } finally {
     verifier.close();
   }
 }
+
+/** Bans and revocations are known to brokers alone. */
+const NOBODY_EXCLUDED: Pick<GateParts, 'exclusions' | 'openTicket'> = {
+  exclusions: { of: () => undefined, ofIdentity: () => undefined, ofAddress: () => undefined },
+  openTicket: () => ({ ok: false, code: 'unauthorized', reason: 'tickets are not opened here' }),
+};
 
 const quiet = (): void => undefined;
 const SILENT: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet };

@@ -11,7 +11,11 @@ import {
   secretSigner,
   type TokenClaims,
 } from '../auth/mint.ts';
+import { within } from '../auth/rights.ts';
+import { judgeLife, type TokenLife } from '../broker/exclusion/token-life.ts';
+import type { Identity } from '../broker/ports.ts';
 import { isTree } from '../config/document.ts';
+import { lifeOf, TOKEN_LIFE_DEFAULT } from '../config/token-life.ts';
 import { parseDuration } from '../config/units.ts';
 import type { Config } from '../config.ts';
 import { parseRooms } from './rooms.ts';
@@ -27,15 +31,17 @@ export const TOKEN_HELP = `carillon token: make a token that a client connects w
                       "chat:**=join,pub;news:*=join"   patterns with their actions
                       '[{"match":"**","allow":["join"]}]'   the claim as JSON
                     actions: join, pub, presence, history
-  --ttl DURATION    how long it is valid: 30s, 10m, 24h; default 1h
+  --ttl DURATION    how long it is valid: 30s, 10m, 24h; default 1h; at most revocation.tokenLifeMs (30d as shipped)
   --info JSON       an object shown to others in presence
-  --scope SCOPE     "api" for backends, "admin" for the admin API
+  --scope SCOPE     "api" for backends, "admin" for the admin API, "api admin" for both; the issuer has to be allowed
+                    to grant it (auth.scopes, auth.issuers[].scopes)
   --issuer, --audience   default: as configured
 
   The key, first found:
   --key FILE        the keys made by "carillon keys": the one that signs now, or --kid; or one private key,
                     PEM (PKCS #8) or JWK, with its --kid and, as a check, --alg
   --secret TEXT     an HS256 secret (others on this machine can see it; CARILLON_JWT_SECRET is safer)
+                    With these, --config FILE names the settings of the broker that the token is for
   otherwise         an HS256 key of the configuration: CARILLON_JWT_SECRET, or auth.keys of
                     --config FILE / CARILLON_CONFIG, chosen by --kid where there are several
 
@@ -96,12 +102,43 @@ export async function makeToken(
   if (ttlSeconds < 1) return wrong('--ttl is not a duration such as 30s, 10m or 24h');
   const claims = claimsOf(flags, config);
   if ('reason' in claims) return claims;
-  const roomsEntries = config?.auth.roomsEntries ?? ROOMS_ENTRIES;
-  const judged = judgeClaims({ ...claims, exp: 1 }, { requireExp: true, defaultRooms: [], roomsEntries });
-  if (!judged.ok) return wrong(`a broker would refuse this token: ${judged.reason}`);
+  const refusal = brokerRefusal(claims, ttlSeconds, config, now);
+  if (refusal !== undefined) return wrong(`a broker would refuse this token: ${refusal}`);
   const signer = signerOf(flags, config, now);
   if ('reason' in signer) return signer;
   return { ok: true, token: await mintToken(signer, claims, { now, ttlSeconds }) };
+}
+
+/** Without settings those of a broker as shipped count. */
+function brokerRefusal(
+  claims: TokenClaims,
+  ttlSeconds: number,
+  config: Config | undefined,
+  now: number,
+): string | undefined {
+  const iat = Math.floor(now / 1000);
+  const policy = { requireExp: true, requireIat: true, defaultRooms: [] };
+  const roomsEntries = config?.auth.roomsEntries ?? ROOMS_ENTRIES;
+  const judged = judgeClaims({ ...claims, iat, exp: iat + ttlSeconds }, { ...policy, roomsEntries });
+  if (!judged.ok) return judged.reason;
+  const lived = judgeLife(judged.identity, config === undefined ? LIFE_AS_SHIPPED : lifeOf(config), now);
+  if (!lived.ok)
+    return config === undefined ? `${lived.reason}; --config FILE names other settings` : lived.reason;
+  return config && issuerRefusal(judged.identity, claims.iss, config);
+}
+
+const LIFE_AS_SHIPPED: TokenLife = {
+  tokenLifeMs: parseDuration(TOKEN_LIFE_DEFAULT, 1) ?? 0,
+  clockToleranceSeconds: 0,
+};
+
+/** What the issuer that the token names may not vouch for. */
+function issuerRefusal(identity: Identity, iss: string | undefined, { auth }: Config): string | undefined {
+  const issuer = auth.issuers.find((each) => each.issuer === iss) ?? auth;
+  const bounded = within(identity, issuer);
+  if ('kind' in bounded) return bounded.verdict.reason;
+  const [scope] = bounded.withheld ?? [];
+  return scope && `its issuer may not grant the scope "${scope}": see auth.scopes and auth.issuers[].scopes`;
 }
 
 type Refusal = Extract<TokenResult, { ok: false }>;

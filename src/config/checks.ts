@@ -307,7 +307,11 @@ export function warningsFor(settings: Settings, { auth, token }: Secrets, machin
       settings.auth.insecureHttp,
       'auth.insecureHttp is on: who can change what plain HTTP brings can let anybody in',
     ],
-    [!auth.requireExp, 'auth.requireExp is off: tokens without exp never end'],
+    [!auth.requireExp, 'auth.requireExp is off: tokens without exp last for revocation.tokenLifeMs'],
+    [
+      !auth.requireIat,
+      'auth.requireIat is off: of tokens without iat nobody knows how old they are, and some outlive their revocation',
+    ],
     [token !== undefined && token.length < 16, 'admin.token is short: use 32 random characters or more'],
     [
       machine.openFiles === undefined && limits.connections === 0,

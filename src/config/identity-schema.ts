@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ROOMS_ENTRIES } from '../auth/claims.ts';
 import { KEY_ALGORITHMS } from '../auth/keys.ts';
-import { ACTIONS, TENANT_NAME } from '../broker/ports.ts';
+import { ACTIONS, SCOPES, TENANT_NAME } from '../broker/ports.ts';
 import {
   accessPattern,
   choice,
@@ -57,10 +57,14 @@ const audience = leaf('a text, or a list of texts', (value) => {
 const issuerName = text('a text of visible ASCII characters', VISIBLE);
 const setFile = text('the path of a file that holds a JSON Web Key Set', FILE);
 
+const tenants = z.array(text('1 to 64 characters of [A-Za-z0-9_.-]', TENANT_NAME));
+const scopes = z.array(choice(SCOPES));
+
 const issuer = z.strictObject({
   issuer: issuerName,
   audience,
-  tenants: z.array(text('1 to 64 characters of [A-Za-z0-9_.-]', TENANT_NAME)).optional(),
+  tenants: tenants.optional(),
+  scopes: scopes.optional(),
   keys: z.array(key).prefault([]),
   jwksUrl: httpUrl().optional(),
   jwksFile: setFile.optional(),
@@ -83,6 +87,8 @@ const webhook = z.strictObject({
   url: httpUrl(),
   secret: secretText('a text of visible ASCII characters', VISIBLE).optional(),
   secretFile: text('the path of a file that holds the secret', FILE).optional(),
+  tenants: tenants.optional(),
+  scopes: scopes.optional(),
   timeoutMs: duration(10, 60_000).prefault('2s'),
   ttlMs: duration(0, 24 * HOUR_MS).prefault('60s'),
   bytes: size(KIB, MIB).prefault('16KiB'),
@@ -95,6 +101,7 @@ export const authSchema = z.strictObject({
   keys: z.array(key).prefault([]),
   issuer: issuerName.optional(),
   audience: audience.optional(),
+  scopes: scopes.optional(),
   jwksUrl: httpUrl().optional(),
   jwksFile: setFile.optional(),
   issuers: z.array(issuer).prefault([]),
@@ -104,6 +111,7 @@ export const authSchema = z.strictObject({
   clockToleranceSeconds: seconds(0, 300).prefault(5),
   allowQueryToken: flag().prefault(false),
   requireExp: flag().prefault(true),
+  requireIat: flag().prefault(true),
   defaultRooms: z.array(grant).prefault([]),
   roomsEntries: count(1, 1000).prefault(ROOMS_ENTRIES),
   cacheEntries: count(0, 1_000_000).prefault(50_000),

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { parseJwks } from '../auth/jwks.ts';
 import { isShortSecret, SECRET_BYTES_MIN } from '../auth/keys.ts';
+import { SCOPES, type Scope } from '../broker/ports.ts';
 import type { Path } from './document.ts';
 import type { AuthSettings } from './identity-schema.ts';
 import { type Fault, HIDDEN, readKeys, readSecret, readSetting } from './keys.ts';
@@ -26,12 +27,14 @@ export function readIdentity(settings: Settings, base: string): Identity {
   const issuers = auth.issuers.map((each, at) => readRealm(each, base, ['auth', 'issuers', at], auth.jwks));
   const webhook = readWebhook(auth.webhook, base);
   const { jwks, webhook: _, insecureHttp: __, ...rest } = auth;
+  const first = firstVoucher(auth);
   const config = {
     ...rest,
-    ...top.realm,
-    issuers: issuers.map(({ realm }) => realm),
+    ...withScopes(top.realm, first === 'top'),
+    issuers: issuers.map(({ realm }, at) => withScopes(realm, first === 'issuers' && at === 0)),
     jwks: { ...jwks, ...(jwks.cacheDir !== undefined && { cacheDir: resolve(base, jwks.cacheDir) }) },
-    ...(webhook !== undefined && !('expected' in webhook) && { webhook }),
+    ...(webhook !== undefined &&
+      !('expected' in webhook) && { webhook: withScopes(webhook, first === 'webhook') }),
   };
   const faults = [
     ...[top, ...issuers].flatMap((each) => each.faults),
@@ -42,6 +45,21 @@ export function readIdentity(settings: Settings, base: string): Identity {
     ...checkTimes(settings),
   ];
   return { auth: withoutAbsent(config) as AuthConfig, faults };
+}
+
+/** Of all that vouch for clients the one that stands first, whose tokens may have every scope where nothing is said. */
+function firstVoucher({ keys, jwksUrl, jwksFile, issuers, webhook }: AuthSettings) {
+  if (keys.length > 0 || jwksUrl !== undefined || jwksFile !== undefined) return 'top';
+  if (issuers.length > 0) return 'issuers';
+  // Without any of them a start makes a key of its own, in development mode.
+  return webhook === undefined ? 'top' : 'webhook';
+}
+
+function withScopes<T extends { readonly scopes?: readonly Scope[] | undefined }>(
+  voucher: T,
+  first: boolean,
+) {
+  return { ...voucher, scopes: voucher.scopes ?? (first ? SCOPES : []) };
 }
 
 interface RealmSettings {

@@ -28,6 +28,7 @@ import { natsSchema } from './nats.ts';
 import { roomSchema } from './schema-fields.ts';
 import { tenantsSchema } from './tenants.ts';
 import { tlsSchema } from './tls-schema.ts';
+import { TOKEN_LIFE_DEFAULT } from './token-life.ts';
 import { tracingSchema } from './tracing.ts';
 import { GIB, KIB, MIB } from './units.ts';
 
@@ -205,7 +206,7 @@ export const settingsSchema = z.strictObject({
   rooms: z.array(room).min(1).prefault(DEFAULT_ROOMS),
   limits: limits.prefault({}),
   revocation: z
-    .strictObject({ tokenLifeMs: duration(60_000, 3660 * 24 * HOUR_MS).prefault('30d') })
+    .strictObject({ tokenLifeMs: duration(60_000, 3660 * 24 * HOUR_MS).prefault(TOKEN_LIFE_DEFAULT) })
     .prefault({}),
   abuse: abuse.prefault({}),
   tenants: tenantsSchema.prefault({}),

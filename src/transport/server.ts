@@ -1,15 +1,6 @@
 import type { TemplatedApp, WebSocket } from 'uWebSockets.js';
-import type {
-  Connection,
-  Defer,
-  Fanout,
-  Identity,
-  Log,
-  Peer,
-  Resumption,
-  TicketVerdict,
-  TokenVerifier,
-} from '../broker/ports.ts';
+import type { PassedIdentity } from '../broker/exclusion/gate.ts';
+import type { Connection, Defer, Fanout, Log, Peer, Resumption } from '../broker/ports.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
 import type { WebAnswer, WebHandler } from '../broker/web.ts';
@@ -27,7 +18,7 @@ import { Networks } from './networks.ts';
 import { Pace } from './pace.ts';
 import type { TarpitSettings } from './tarpit.ts';
 import type { TlsFiles } from './tls.ts';
-import { type Admitted, type UpgradeParts, Upgrades } from './upgrade.ts';
+import { type Admitted, type HandshakeGate, type UpgradeParts, Upgrades } from './upgrade.ts';
 
 export interface TransportParts {
   readonly host: string;
@@ -42,9 +33,7 @@ export interface TransportParts {
   /** Absent: off. */
   readonly compression?: CompressionSettings;
   readonly limits: Limits;
-  readonly excluded: UpgradeParts['excluded'];
   readonly tarpit: TarpitSettings;
-  readonly verifier: TokenVerifier;
   readonly tally: Tally;
   readonly log: Log;
   readonly defer: Defer;
@@ -54,10 +43,7 @@ export interface TransportParts {
 }
 
 /** Gives every admitted connection its session. */
-export type Accept = (connection: Connection, identity: Identity, resumes?: Resumption) => Peer;
-
-/** Decides at once on a ticket that a client brings in the place of a token. */
-export type OpenTicket = (ticket: string) => TicketVerdict;
+export type Accept = (connection: Connection, identity: PassedIdentity, resumes?: Resumption) => Peer;
 
 /** Decides whether there is a place for a verified client. */
 export type Admit = UpgradeParts['admit'];
@@ -67,12 +53,6 @@ export type Inquire = UpgradeParts['inquire'];
 
 /** What to wait for where there is no place for the tenant's client; undefined: it is refused at once. */
 export type AwaitPlace = UpgradeParts['awaitPlace'];
-
-const NO_TICKETS: OpenTicket = () => ({
-  ok: false,
-  code: 'unauthorized',
-  reason: 'tickets are not taken here: connect with the token',
-});
 
 /**
  * The public listener: uWebSockets.js behind the rules of docs/transport.md. Nothing outside this folder
@@ -88,7 +68,7 @@ export class Transport implements Fanout {
   #draining = false;
   readonly #cork = new CorkHolder();
   #accept: Accept | undefined;
-  #openTicket = NO_TICKETS;
+  #gate: HandshakeGate | undefined;
   #admit: Admit = () => undefined;
   #inquire: Inquire = () => undefined;
   #awaitPlace: AwaitPlace = () => undefined;
@@ -130,13 +110,13 @@ export class Transport implements Fanout {
   /** The address it listens on, with the real port. Rejects when it cannot be had. */
   async listen(
     accept: Accept,
-    openTicket = NO_TICKETS,
+    gate: HandshakeGate,
     admit = this.#admit,
     inquire = this.#inquire,
     awaitPlace = this.#awaitPlace,
   ): Promise<string> {
     this.#accept = accept;
-    this.#openTicket = openTicket;
+    this.#gate = gate;
     this.#admit = admit;
     this.#inquire = inquire;
     this.#awaitPlace = awaitPlace;
@@ -201,7 +181,10 @@ export class Transport implements Fanout {
       draining: () => this.#draining,
       networks: this.#networks,
       pace: this.#pace,
-      openTicket: (ticket) => this.#openTicket(ticket),
+      gate: () => {
+        if (this.#gate === undefined) throw new Error('a handshake before the transport listens');
+        return this.#gate;
+      },
       inquire: (identity, resumes) => this.#inquire(identity, resumes),
       admit: (identity, resumes, elsewhere) => this.#admit(identity, resumes, elsewhere),
       awaitPlace: (identity, ms) => this.#awaitPlace(identity, ms),

@@ -1,7 +1,8 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t } from 'uWebSockets.js';
+import type { Gate, Passage, Passed, PassedIdentity, Stopped } from '../broker/exclusion/gate.ts';
 import type { ConnectRefusal } from '../broker/limits/admission.ts';
 import type { PlaceWait } from '../broker/limits/place-queue.ts';
-import type { Identity, Log, Resumption, TicketVerdict, TokenVerifier, Verdict } from '../broker/ports.ts';
+import type { Identity, Log, Resumption } from '../broker/ports.ts';
 import type { Inquiry } from '../broker/sessions/elsewhere.ts';
 import type { Limits } from '../broker/settings.ts';
 import type { Tally } from '../broker/tally.ts';
@@ -20,7 +21,6 @@ export interface UpgradeParts {
   readonly policy: HandshakePolicy;
   readonly proxyHops: number;
   readonly limits: Limits;
-  readonly verifier: TokenVerifier;
   readonly tally: Tally;
   readonly log: Log;
   readonly networks: Networks;
@@ -30,9 +30,7 @@ export interface UpgradeParts {
   /** Only clients with a certificate. */
   readonly certified: boolean;
   readonly draining: () => boolean;
-  readonly openTicket: (ticket: string) => TicketVerdict;
-  /** Whether the address, and then the client, is kept out whatever place there is; `session`: of a resume. */
-  readonly excluded: (address: string, identity?: Identity, session?: string) => ConnectRefusal | undefined;
+  readonly gate: () => HandshakeGate;
   readonly tarpit: TarpitSettings;
   /** What other nodes have to say first; undefined: nothing. */
   readonly inquire: (identity: Identity, resumes?: Resumption) => Inquiry | undefined;
@@ -50,9 +48,12 @@ export interface UpgradeParts {
   readonly besideCork: (task: () => void) => boolean;
 }
 
+/** Whether a credential is good, and whoever shows it is kept out. */
+export type HandshakeGate = Pick<Gate, 'ofAddress' | 'known' | 'verify' | 'ticket' | 'again'>;
+
 /** A verified connection on its way to its open callback. */
 export interface Admitted extends SocketData {
-  readonly identity: Identity;
+  readonly identity: PassedIdentity;
   readonly resumes: Resumption | undefined;
 }
 
@@ -104,7 +105,7 @@ export class Upgrades {
       return;
     }
     const address = this.#addressOf(response, head);
-    const excluded = this.#parts.excluded(address);
+    const excluded = this.#parts.gate().ofAddress(address);
     if (excluded !== undefined) return this.#turnAway(response, excluded);
     const hasty = this.#attemptRefusal(address);
     if (hasty !== undefined) return this.#refuse(response, hasty);
@@ -126,14 +127,15 @@ export class Upgrades {
   }
 
   #proceed(waiting: Waiting): void {
+    const gate = this.#parts.gate();
     const { kind, text } = waiting.handshake.credential;
-    if (kind === 'ticket') return this.#judge(waiting, this.#parts.openTicket(text));
-    const known = this.#parts.verifier.known(text);
+    if (kind === 'ticket') return this.#judge(waiting, gate.ticket(text, waiting));
+    const known = gate.known(text, waiting);
     if (known !== undefined) return this.#judge(waiting, known);
     this.#hold(
       waiting,
-      () => this.#check(text),
-      (verdict) => this.#paced(waiting, () => this.#judge(waiting, verdict)),
+      () => gate.verify(text, waiting),
+      (passage) => this.#paced(waiting, () => this.#judge(waiting, passage)),
     );
   }
 
@@ -193,36 +195,34 @@ export class Upgrades {
   }
 
   /** Refuses, unless other nodes may give up some of the tenant's connections: then it is judged again. */
-  #noPlace(waiting: Waiting, verdict: Admissible, refused: ConnectRefusal): void {
+  #noPlace(waiting: Waiting, passed: Passed, refused: ConnectRefusal): void {
     const { tally, limits, nowMs, awaitPlace } = this.#parts;
     waiting.placelessAt ??= nowMs();
     const left = Math.min(limits.tenantWaitMs, limits.upgradeTimeoutMs / 2) - (nowMs() - waiting.placelessAt);
     const place =
-      refused.by === 'tenant_connections' ? awaitPlace(verdict.identity, Math.floor(left)) : undefined;
+      refused.by === 'tenant_connections' ? awaitPlace(passed.identity, Math.floor(left)) : undefined;
     if (place === undefined) {
       tally.refused(refused.by);
-      return this.#refuse(waiting.response, connectRefusal(refused));
+      return this.#refuse(waiting.response, placeRefusal(refused));
     }
     this.#hold(
       waiting,
       () => place.over,
-      () => this.#judge(waiting, verdict),
+      () => this.#judge(waiting, passed),
       () => place.cancel(),
     );
   }
 
   /** Asks other nodes first, where the tenant's policy needs them. */
-  #judge(waiting: Waiting, verdict: Verdict | TicketVerdict): void {
+  #judge(waiting: Waiting, passage: Passage): void {
     // Who is kept out must not keep other nodes busy.
-    const inquiry =
-      verdict.ok && this.#excluded(waiting, verdict) === undefined
-        ? this.#parts.inquire(verdict.identity, resumesOf(verdict))
-        : undefined;
-    if (inquiry === undefined) return this.#decide(waiting, verdict, 0);
+    if (!passage.ok) return this.#turnAway(waiting.response, passage);
+    const inquiry = this.#parts.inquire(passage.identity, passage.resumes);
+    if (inquiry === undefined) return this.#decide(waiting, passage, 0);
     this.#hold(
       waiting,
       () => inquiry.others,
-      (elsewhere) => this.#decide(waiting, verdict, elsewhere),
+      (elsewhere) => this.#decide(waiting, passage, elsewhere),
       () => inquiry.over(),
     );
   }
@@ -263,23 +263,16 @@ export class Upgrades {
       .catch((error: unknown) => log.error({ err: error }, 'handshake failed'));
   }
 
-  /** A verifier that throws is one that rejects: thrown, it would leave a pending timer behind an answered response. */
-  async #check(token: string): Promise<Verdict> {
-    return this.#parts.verifier.verify(token);
-  }
-
-  #decide(waiting: Waiting, verdict: Verdict | TicketVerdict, elsewhere: number): void {
-    if (!verdict.ok) return this.#refuse(waiting.response, verdictRefusal(verdict));
-    // Again: others may have come, or a drain may have begun, while the token was being checked.
+  #decide(waiting: Waiting, judged: Passed, elsewhere: number): void {
+    // Again: something may have been revoked, others have come, or a drain begun, while the token was being checked.
     const { response, handshake, context, address } = waiting;
-    const { identity } = verdict;
-    const excluded = this.#excluded(waiting, verdict);
-    if (excluded !== undefined) return this.#turnAway(response, excluded);
-    const resumes = resumesOf(verdict);
+    const passage = this.#parts.gate().again(judged, waiting);
+    if (!passage.ok) return this.#turnAway(response, passage);
+    const { identity, resumes } = passage;
     const full = this.#fullRefusal(address);
     if (full !== undefined) return this.#refuse(response, full);
     const refused = this.#parts.admit(identity, resumes, elsewhere);
-    if (refused !== undefined) return this.#noPlace(waiting, verdict, refused);
+    if (refused !== undefined) return this.#noPlace(waiting, passage, refused);
     const data: Admitted = {
       connection: new UwsConnection(handshake.encoding, address, this.#compressionOf(handshake)),
       identity,
@@ -301,15 +294,13 @@ export class Upgrades {
     return compression.enabled && extensions.includes('permessage-deflate') ? compression : undefined;
   }
 
-  #excluded({ address }: Waiting, verdict: Admissible): ConnectRefusal | undefined {
-    return this.#parts.excluded(address, verdict.identity, resumesOf(verdict)?.session);
-  }
-
   /** Who is banned may have to wait for the answer. */
-  #turnAway(response: HttpResponse, refused: ConnectRefusal): void {
-    this.#parts.tally.refused(refused.by);
-    const answer = () => this.#refuse(response, connectRefusal(refused));
-    if (refused.by === 'revoked' || !this.#tarpit.hold(response, answer)) answer();
+  #turnAway(response: HttpResponse, stopped: Stopped): void {
+    const { by } = stopped;
+    if (by !== undefined) this.#parts.tally.refused(by);
+    const answer = () => this.#refuse(response, stoppedRefusal(stopped));
+    const banned = by === 'banned_identity' || by === 'banned_address';
+    if (!banned || !this.#tarpit.hold(response, answer)) answer();
   }
 
   #refuse(response: HttpResponse, refusal: Refusal): void {
@@ -318,21 +309,18 @@ export class Upgrades {
   }
 }
 
-type Admissible = Extract<Verdict | TicketVerdict, { ok: true }>;
-
-function resumesOf(verdict: Admissible): Resumption | undefined {
-  return 'resumes' in verdict ? verdict.resumes : undefined;
+function placeRefusal({ code, reason, limit, used, retryAfterMs }: ConnectRefusal): Refusal {
+  return limited(code, reason, { limit, used, retryAfterMs });
 }
 
-function connectRefusal({ status, code, reason, limit, used, retryAfterMs }: ConnectRefusal): Refusal {
-  if (status === 401) return REFUSALS.unauthorized(reason);
-  if (status === 429) return limited(code, reason, { limit, used, retryAfterMs });
-  return code === 'tenant_disabled' ? REFUSALS.tenantDisabled(reason) : REFUSALS.forbidden(reason);
+function stoppedRefusal({ code, reason, retryAfterMs }: Stopped): Refusal {
+  if (code === 'unavailable') return unavailable(reason, retryAfterMs);
+  return STOPPED[code](reason);
 }
 
-function verdictRefusal(verdict: Exclude<Verdict, { ok: true }>): Refusal {
-  if (verdict.code === 'token_expired') return REFUSALS.tokenExpired(verdict.reason);
-  if (verdict.code === 'forbidden') return REFUSALS.forbidden(verdict.reason);
-  if (verdict.code === 'unavailable') return unavailable(verdict.reason, verdict.retryAfterMs);
-  return REFUSALS.unauthorized(verdict.reason);
-}
+const STOPPED: Readonly<Record<Exclude<Stopped['code'], 'unavailable'>, (reason: string) => Refusal>> = {
+  unauthorized: REFUSALS.unauthorized,
+  token_expired: REFUSALS.tokenExpired,
+  forbidden: REFUSALS.forbidden,
+  tenant_disabled: REFUSALS.tenantDisabled,
+};

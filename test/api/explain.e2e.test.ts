@@ -50,6 +50,7 @@ after(async () => {
 function token(claims: object, exp: string | number = '1h'): Promise<string> {
   return new SignJWT({ sub: 'ann', tenant: 'acme', ...claims })
     .setProtectedHeader({ alg: 'HS256', kid: 'k' })
+    .setIssuedAt()
     .setExpirationTime(exp)
     .sign(new TextEncoder().encode(SECRET));
 }

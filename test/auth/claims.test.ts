@@ -5,6 +5,7 @@ import type { Identity } from '../../src/broker/ports.ts';
 
 const POLICY = {
   requireExp: true,
+  requireIat: false,
   defaultRooms: [{ match: 'public:**', allow: ['join'] }],
   roomsEntries: 100,
 } as const;
@@ -47,7 +48,7 @@ test('everything that a token may say', () => {
       { match: '**', allow: [] },
     ],
     info: { name: 'Al', tags: [1, null] },
-    scope: 'api',
+    scopes: ['api'],
     tokenId: 'x-1',
     issuedAt: 1,
   });

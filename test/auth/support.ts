@@ -60,6 +60,7 @@ export function options(changes: Partial<VerifierOptions> = {}): VerifierOptions
     jwks: JWKS,
     clockToleranceSeconds: 5,
     requireExp: true,
+    requireIat: true,
     defaultRooms: [],
     roomsEntries: 100,
     cacheEntries: 100,
@@ -86,7 +87,9 @@ export async function signed(
   header: Record<string, unknown>,
   claims: JWTPayload = {},
 ): Promise<string> {
-  const payload = JSON.parse(JSON.stringify({ sub: 'alice', exp: NOW + 60, ...claims })) as JWTPayload;
+  const payload = JSON.parse(
+    JSON.stringify({ sub: 'alice', iat: NOW, exp: NOW + 60, ...claims }),
+  ) as JWTPayload;
   return new SignJWT(payload).setProtectedHeader({ alg, ...header }).sign(key);
 }
 

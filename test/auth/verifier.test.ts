@@ -39,7 +39,7 @@ test('each algorithm with its key', async () => {
     const verdict = await verdictOn(await signed(signing, setting.alg, { kid: setting.kid }));
     assert.deepEqual(verdict, {
       ok: true,
-      identity: { user: 'alice', tenant: 'default', exp: NOW + 60, rooms: [] },
+      identity: { user: 'alice', tenant: 'default', issuedAt: NOW, exp: NOW + 60, rooms: [] },
     });
   }
   assert.equal((await verdictOn(await token())).ok, true);

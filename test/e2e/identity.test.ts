@@ -16,6 +16,7 @@ function pair(kid: string) {
   const token = (claims: JWTPayload = {}) =>
     new SignJWT({ sub: 'alice', rooms: [{ match: '**', allow: ['join', 'pub'] }], ...claims })
       .setProtectedHeader({ alg: 'EdDSA', kid })
+      .setIssuedAt()
       .setIssuer(ISS)
       .setAudience('carillon')
       .setExpirationTime('1h')

@@ -152,8 +152,8 @@ function addresses(line: string): Addresses | undefined {
 
 export function token(claims: JWTPayload = {}): Promise<string> {
   const everything = [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }];
-  const exp = Math.floor(Date.now() / 1000) + 3600;
-  return new SignJWT({ sub: 'user', exp, rooms: everything, ...claims })
+  const iat = Math.floor(Date.now() / 1000);
+  return new SignJWT({ sub: 'user', iat, exp: iat + 3600, rooms: everything, ...claims })
     .setProtectedHeader({ alg: 'HS256' })
     .sign(new TextEncoder().encode(SECRET));
 }

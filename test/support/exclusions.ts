@@ -49,7 +49,7 @@ export function exclusionsOf(
   return new Exclusions({
     cluster,
     abuse: { ...NO_ABUSE, ...abuse },
-    tokenLifeMs: 3_600_000,
+    life: { tokenLifeMs: 3_600_000, clockToleranceSeconds: 5 },
     ticketTtlSeconds: 180,
     clock,
     log,

@@ -1,12 +1,17 @@
 /** Handshakes of the banned: refused at once, or held for a while, a bounded number of them. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { ConnectRefusal } from '../../src/broker/limits/admission.ts';
+import type { Exclusion } from '../../src/broker/exclusion/exclusions.ts';
 import { type Handshake, handshakeText, RawSocket } from '../support/raw-socket.ts';
 import { buildTransport, startTransport } from './support/parts.ts';
 import { pause } from './support/spawn.ts';
 
-const BAN: ConnectRefusal = { by: 'banned_address', status: 403, code: 'forbidden', reason: 'banned: spam' };
+const BAN: Exclusion = {
+  by: 'banned_address',
+  code: 'forbidden',
+  close: 'forbidden',
+  reason: 'banned: spam',
+};
 const HOLD_MS = 150;
 
 const from = (address: string, token = 'known.ann'): Handshake => ({
@@ -72,8 +77,8 @@ test('one that goes away while it is held is forgotten: its place is free, and n
 });
 
 test('a ban found after the check of a new token is held as well, and may go away as well', async (t) => {
-  const ban: ConnectRefusal = { ...BAN, by: 'banned_identity' };
-  const { transport, tally } = buildTransport({
+  const ban: Exclusion = { ...BAN, by: 'banned_identity' };
+  const { transport, tally, gate } = buildTransport({
     excluded: (_address, identity) => (identity === undefined ? undefined : ban),
     tarpit: { holdMs: HOLD_MS, max: 5 },
   });
@@ -81,7 +86,7 @@ test('a ban found after the check of a new token is held as well, and may go awa
   const never = () => {
     throw new Error('nobody comes in here');
   };
-  const address = await transport.listen(never);
+  const address = await transport.listen(never, gate);
   const port = Number(address.slice(address.lastIndexOf(':') + 1));
   const kept = await asking(t, port, from('1.2.3.4', 'new.ann'));
   const gone = await asking(t, port, from('1.2.3.4', 'new.bob'));

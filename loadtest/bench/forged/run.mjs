@@ -36,6 +36,7 @@ const CONFIG = {
 function mint(sub) {
   return new SignJWT({ rooms: [{ match: '**', allow: ['join', 'pub'] }] })
     .setProtectedHeader({ alg: 'EdDSA', kid: 'ed' })
+    .setIssuedAt()
     .setSubject(sub)
     .setExpirationTime('1h')
     .sign(pair.privateKey);

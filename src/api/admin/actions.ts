@@ -12,6 +12,7 @@ export function actions(cluster: Cluster): Route[] {
       path: '/admin/v1/kick',
       scope: 'admin',
       summary: 'Ends connections with 4009; they should not come back by themselves',
+      tenantOf: ({ body }) => body.tenant,
       body: z
         .strictObject({
           tenant: tenantName.optional(),
@@ -34,6 +35,7 @@ export function actions(cluster: Cluster): Route[] {
       path: '/admin/v1/rooms/{room}/close',
       scope: 'admin',
       summary: 'Takes everybody out of a room: they get left with room_closed',
+      tenantOf: ({ body }) => body.tenant,
       params: z.strictObject({ room: roomName }),
       body: z.strictObject({
         tenant: tenantName.default('default'),
@@ -58,6 +60,7 @@ function logLevel(cluster: Cluster): Route {
     path: '/admin/v1/log-level',
     scope: 'admin',
     summary: 'Changes how much every node logs, until it restarts; of one tenant only where one is named',
+    tenantOf: ({ body }) => body.tenant,
     body: z.strictObject({
       level: z.enum([...LOG_LEVELS, 'default']),
       tenant: tenantName.optional(),

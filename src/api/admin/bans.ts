@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { Banned, Bans, BanTarget } from '../../broker/exclusion/bans.ts';
+import type { Ban, Banned, Bans, BanTarget } from '../../broker/exclusion/bans.ts';
 import type { Exclusions } from '../../broker/exclusion/exclusions.ts';
-import { type Reply, type Route, refused, route } from '../http/route.ts';
+import { type Caller, type Reply, type Route, refused, route } from '../http/route.ts';
 import { limit, namesOne, reason, tenantName, userName } from './shapes.ts';
 import { unstored } from './tenants.ts';
 
@@ -34,6 +34,7 @@ function adding(bans: Bans): Route {
     summary:
       'Bans a user, an address, a network or a tenant: connections are ended with 4003 within a second, and ' +
       'handshakes get 403 until the ban ends or is lifted',
+    tenantOf: ({ body }) => body.tenant,
     body: z
       .strictObject({
         user: userName.optional(),
@@ -56,10 +57,11 @@ function listing(bans: Bans): Route {
     path: '/admin/v1/bans',
     scope: 'admin',
     summary: 'Bans in force, those that the broker has made by itself among them',
+    tenantOf: 'handler',
     query: z.strictObject({ limit: limit(1000, 100), after: z.string().max(64).optional() }),
     answer: z.object({ bans: z.array(ban), next: z.string().optional() }),
-    handle: ({ query }) => {
-      const found = bans.list(query.limit + 1, query.after);
+    handle: ({ query, caller }) => {
+      const found = bans.list(query.limit + 1, query.after, (ban) => concerns(ban, caller));
       const page = found.slice(0, query.limit);
       const last = page.at(-1);
       return {
@@ -75,14 +77,21 @@ function lifting(bans: Bans): Route {
     path: '/admin/v1/bans/{id}',
     scope: 'admin',
     summary: 'Lifts a ban',
+    tenantOf: 'handler',
     params: z.strictObject({ id: z.string().min(1).max(64) }),
     answer: z.object({ id: z.string() }),
-    handle: async ({ params }) => {
-      const lifted = await bans.unban(params.id);
+    handle: async ({ params, caller }) => {
+      const lifted = await bans.unban(params.id, (ban) => concerns(ban, caller));
       if (!lifted.ok) return unstored(lifted.why);
       return lifted.found ? { answer: params } : refused(404, 'not_found', 'there is no such ban');
     },
   });
+}
+
+/** Whether the caller may see and lift it: one restricted to some tenants, what is of these alone. */
+function concerns(ban: Ban, { tenants }: Caller): boolean {
+  if (tenants === undefined) return true;
+  return ban.kind !== 'network' && ban.tenant !== undefined && tenants.includes(ban.tenant);
 }
 
 /** undefined: not one target, but none or several. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { DryRunQuestion, Explanation } from '../../broker/access/dry-run.ts';
 import { ACTIONS } from '../../broker/ports.ts';
-import { type Route, route } from '../http/route.ts';
+import { type Route, refused, route } from '../http/route.ts';
 
 export type Explain = (question: DryRunQuestion) => Promise<Explanation>;
 
@@ -20,6 +20,7 @@ export function explaining(explain: Explain): Route[] {
       scope: 'admin',
       summary: 'What a client with this token would be answered, and the rule that decides',
       reads: true,
+      tenantOf: 'handler',
       body: z.strictObject({
         token: z.string().min(1).max(TOKEN_MAX),
         action: z.enum(ACTIONS),
@@ -34,7 +35,13 @@ export function explaining(explain: Explain): Route[] {
         tenant: z.string().optional(),
         unfilled: z.array(entry.extend({ claims: z.array(z.string()) })).optional(),
       }),
-      handle: async ({ body }) => ({ answer: await explain(body) }),
+      handle: async ({ body, caller: { tenants } }) => {
+        const answer = await explain(body);
+        const { tenant } = answer;
+        if (tenants !== undefined && tenant !== undefined && !tenants.includes(tenant))
+          return refused(403, 'forbidden', 'the issuer of your token is restricted to other tenants');
+        return { answer };
+      },
     }),
   ];
 }

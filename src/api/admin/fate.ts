@@ -37,6 +37,7 @@ export function fates(explain: ExplainMessage): Route[] {
       path: '/admin/v1/explain',
       scope: 'admin',
       summary: 'What became of one message for one user, on all nodes',
+      tenantOf: ({ query }) => query.tenant,
       query: z
         .strictObject({
           tenant: tenantName.default('default'),

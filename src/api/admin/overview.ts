@@ -60,6 +60,7 @@ function connections(cluster: Cluster): Route {
     path: '/admin/v1/connections',
     scope: 'admin',
     summary: 'Connections, in the order of their session ids',
+    tenantOf: ({ query }) => query.tenant,
     query: z.strictObject({
       tenant: tenantName.optional(),
       user: userName.optional(),
@@ -97,6 +98,7 @@ function rooms(cluster: Cluster): Route {
     path: '/admin/v1/rooms',
     scope: 'admin',
     summary: 'The rooms with the most members, events or bytes',
+    tenantOf: ({ query }) => query.tenant,
     query: z.strictObject({
       tenant: tenantName.optional(),
       sort: z.enum(ROOM_SORTS).default('members'),

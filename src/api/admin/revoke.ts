@@ -14,6 +14,7 @@ export function revoking({ revocations }: Exclusions): Route[] {
       summary:
         'Revokes a token by its jti, the tokens of a user issued before a time (now, unless named), or a session: ' +
         'connections are ended with 4001 within a second, and the credential is refused from then on',
+      tenantOf: ({ body }) => body.tenant,
       body: z
         .strictObject({ ...REVOCABLE, session: sessionId.optional(), tenant: tenantName.optional() })
         .refine(namesOne(['jti', 'user', 'session']), { error: 'one of jti, user and session is needed' }),
@@ -48,7 +49,7 @@ export function targetOf({ jti, exp, user, before, session, tenant }: Revocable)
   const where = tenant === undefined ? {} : { tenant };
   if (jti !== undefined) return { kind: 'token', tokenId: jti, ...where, ...(exp !== undefined && { exp }) };
   if (user !== undefined) return { kind: 'user', user, ...where, ...(before !== undefined && { before }) };
-  return { kind: 'session', session: session ?? '' };
+  return { kind: 'session', session: session ?? '', ...where };
 }
 
 export function revokedReply(revoked: Revoked): Reply {

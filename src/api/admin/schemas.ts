@@ -11,6 +11,7 @@ export function schemaViolations(cluster: Cluster): Route[] {
       method: 'GET',
       path: '/admin/v1/schema-violations',
       scope: 'admin',
+      tenantOf: ({ query }) => query.tenant,
       summary: 'Payloads that did not fit the schema of their room, the newest first',
       query: z.strictObject({ tenant: tenantName.optional(), limit: limit(100, 20) }),
       answer: z.object({

@@ -32,6 +32,7 @@ export function usage(cluster: Cluster, book: UsageBook): Route[] {
       method: 'GET',
       path: '/admin/v1/usage',
       scope: 'admin',
+      tenantOf: ({ query }) => query.tenant,
       summary: 'What tenants have used, by the minute, hour or day, on all nodes, up to this moment',
       query: z.strictObject({
         tenant: tenantName.optional(),

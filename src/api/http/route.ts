@@ -1,15 +1,19 @@
 /** One call of the server or admin API: what it takes, what it gives, who may make it. */
 import type { z } from 'zod';
+import type { Scope } from '../../broker/ports.ts';
 
-/** `admin`: the admin listener; `api`: backends, on the public listener. */
-export type Scope = 'admin' | 'api';
+export type { Scope } from '../../broker/ports.ts';
 
 /** Who makes a call, as its credential says. */
 export interface Caller {
+  /** The operator's `admin.token`, or a JWT. What the caller may do depends on this, never on its name. */
+  readonly kind: 'admin_token' | 'token';
   /** For the audit log: "admin token", or the token's subject. */
   readonly name: string;
-  /** The caller is bound to this tenant; undefined: it names one, or means all. */
+  /** Of the token. On the server API the caller is bound to it. */
   readonly tenant?: string;
+  /** On the admin API: it may act in these tenants only, since its issuer is restricted to them. */
+  readonly tenants?: readonly string[];
 }
 
 export interface Call<Params, Query, Body> {
@@ -47,6 +51,11 @@ export interface Route {
   readonly answer: z.ZodType;
   /** Changes nothing: kept out of the audit log. GET never is in it. */
   readonly reads?: boolean;
+  /**
+   * Of an admin call: the tenant that it is about, for callers that may act in some tenants only. `handler`: it looks
+   * for itself. Absent: the call is about the whole installation, and they may not make it.
+   */
+  readonly tenantOf?: 'handler' | ((call: Call<unknown, unknown, unknown>) => string | undefined);
   readonly handle: (call: Call<unknown, unknown, unknown>) => Reply | Promise<Reply>;
 }
 
@@ -55,10 +64,11 @@ type Schema = z.ZodType | undefined;
 
 /** Ties the handler's types to the schemas. */
 export function route<P extends Schema, Q extends Schema, B extends Schema>(
-  definition: Omit<Route, 'handle' | 'params' | 'query' | 'body'> & {
+  definition: Omit<Route, 'handle' | 'tenantOf' | 'params' | 'query' | 'body'> & {
     readonly params?: P;
     readonly query?: Q;
     readonly body?: B;
+    readonly tenantOf?: 'handler' | ((call: Call<Out<P>, Out<Q>, Out<B>>) => string | undefined);
     readonly handle: (call: Call<Out<P>, Out<Q>, Out<B>>) => Reply | Promise<Reply>;
   },
 ): Route {

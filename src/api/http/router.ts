@@ -9,7 +9,7 @@ import { isTraceparent } from '../../protocol/traceparent.ts';
 import { outOfRangeReason } from '../../protocol/validate.ts';
 import type { Admission, Callers } from './callers.ts';
 import { PathTree } from './paths.ts';
-import type { Call, Caller, Refused, Reply, Route } from './route.ts';
+import { type Call, type Caller, type Refused, type Reply, type Route, refused } from './route.ts';
 
 export interface RouterParts {
   readonly routes: readonly Route[];
@@ -55,21 +55,25 @@ export class Router {
     request: WebRequest,
     body: Promise<Uint8Array | undefined> | undefined,
   ): Promise<WebAnswer> {
-    const admission: Admission = await this.#parts.callers.admit(
-      request.header('authorization'),
-      route.scope,
-      this.#parts.suspect(request.address),
-    );
+    const { address } = request;
+    const asked = { authorization: request.header('authorization'), address };
+    const suspect = this.#parts.suspect(address);
+    const admission: Admission = await this.#parts.callers.admit({ ...asked, suspect }, route.scope);
     if ('refused' in admission) {
-      const waitMs = this.#parts.failed(request.address);
+      // No verdict is no failure of the caller's.
+      const waitMs = admission.refused.status === 503 ? 0 : this.#parts.failed(address);
       return this.#written(route, waitMs > 0 ? tooMany(waitMs) : admission);
     }
     const call = await this.#parsed(route, params, request, body);
     if ('refused' in call) return this.#written(route, call);
+    // The body can be sent as slowly as one likes: a ban or a revocation may have come meanwhile.
+    const gone = admission.still();
+    if (gone !== undefined) return this.#written(route, { refused: gone });
     const traceparent = traceparentOf(request);
-    const reply = await this.#handled(route, { ...call, caller: admission.caller, traceparent });
+    const whole = { ...call, caller: admission.caller, traceparent };
+    const reply = outside(route, whole) ?? (await this.#handled(route, whole));
     if (route.method !== 'GET' && route.reads !== true)
-      this.#audit(route, admission.caller, request.address, call, reply);
+      this.#audit(route, admission.caller, address, call, reply);
     return this.#written(route, reply);
   }
 
@@ -116,8 +120,10 @@ export class Router {
     const what = { ...asObject(params), ...asObject(query), ...asObject(body) };
     // What is published is the tenants' business; tokens are masked by the log itself.
     const { payload: _payload, ...noted } = what as Record<string, unknown>;
+    const { kind, name, tenant } = caller;
+    const by = { caller: name, callerKind: kind, ...(tenant !== undefined && { callerTenant: tenant }) };
     this.#parts.log.info(
-      { audit: true, call: `${route.method} ${route.path}`, caller: caller.name, address, noted, outcome },
+      { audit: true, call: `${route.method} ${route.path}`, ...by, address, noted, outcome },
       'API call',
     );
   }
@@ -132,6 +138,18 @@ interface Parsed {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
+}
+
+/** Why a caller that may act in some tenants only may not make this call. */
+function outside(route: Route, call: Call<unknown, unknown, unknown>): Reply | undefined {
+  const { tenants } = call.caller;
+  if (tenants === undefined || route.tenantOf === 'handler') return undefined;
+  const only = `the issuer of the token is restricted to the tenants ${tenants.join(', ')}`;
+  if (route.tenantOf === undefined)
+    return refused(403, 'forbidden', `this call is about the whole installation, and ${only}`);
+  const tenant = route.tenantOf(call);
+  if (tenant === undefined) return refused(403, 'forbidden', `name a tenant: ${only}`);
+  return tenants.includes(tenant) ? undefined : refused(403, 'forbidden', only);
 }
 
 function traceparentOf(request: WebRequest): string | undefined {

@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { OPERATOR } from '../../broker/access/reserved-users.ts';
 import type { Backend, BackendPublication } from '../../broker/admin/backend.ts';
 import { askAll, sum } from '../../broker/admin/node.ts';
 import type { Cluster } from '../../broker/cluster.ts';
 import { inboxOf } from '../../protocol/room.ts';
 import { missing, roomName, sessionId, tenantName, userName } from '../admin/shapes.ts';
-import { type Reply, type Route, refused, refusedBy, route } from '../http/route.ts';
+import { type Caller, type Reply, type Route, refused, refusedBy, route } from '../http/route.ts';
 import { tenantOf } from './tenancy.ts';
 
 const payload = z.unknown().refine((value) => value !== undefined, { error: 'is missing' });
@@ -41,7 +42,7 @@ function publish(backend: Backend): Route {
         tenant: bound.tenant,
         room: body.room,
         payload: text,
-        from: senderOf(caller.name),
+        from: senderOf(caller),
         msgId: body.msgId,
         key: body.key,
         traceparent,
@@ -88,7 +89,7 @@ function broadcast(cluster: Cluster, backend: Backend, targets: number): Route {
       const event = {
         tenant: bound.tenant,
         payload: text,
-        from: senderOf(caller.name),
+        from: senderOf(caller),
         msgId: body.msgId,
         traceparent,
       };
@@ -139,6 +140,6 @@ async function toRooms(
 }
 
 /** What stands in `from` of the events. */
-function senderOf(name: string): string {
-  return name === 'admin token' ? 'server' : name;
+function senderOf({ kind, name }: Caller): string {
+  return kind === 'admin_token' ? OPERATOR : name;
 }

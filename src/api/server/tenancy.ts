@@ -5,7 +5,7 @@ export function tenantOf(
   caller: Caller,
   named: string | undefined,
 ): { readonly tenant: string } | Extract<Reply, { refused: unknown }> {
-  const { tenant = named } = caller;
+  const tenant = caller.kind === 'token' ? caller.tenant : named;
   if (tenant === undefined)
     return refuse(400, 'bad_request', 'the admin token is bound to no tenant: name one in `tenant`');
   if (named !== undefined && named !== tenant)

@@ -1,13 +1,14 @@
 /** What a client with a token would be answered, and why, without a connection: for people who ask "why not?". */
 import type { ErrorCode } from '../../protocol/codes.ts';
 import { ECHO_ROOM, isRoomName } from '../../protocol/room.ts';
+import type { Gate, Stopped } from '../exclusion/gate.ts';
 import type { Policies, TenantPolicy } from '../limits/policy.ts';
-import type { Action, Identity, RoomGrant, TokenVerifier } from '../ports.ts';
+import type { Action, Identity, RoomGrant } from '../ports.ts';
 import type { RoomPolicy } from '../settings.ts';
 import { type AccessRule, explainAccess, type Unfilled } from './explain.ts';
 
 export interface DryRunParts {
-  readonly verifier: TokenVerifier;
+  readonly gate: Pick<Gate, 'known' | 'verify'>;
   readonly policies: Policies;
   readonly rooms: readonly RoomPolicy[];
   readonly defaultRooms: readonly RoomGrant[];
@@ -21,7 +22,14 @@ export interface DryRunQuestion {
 }
 
 /** What decides before access is asked about, in this order. */
-export type Hurdle = 'token' | 'tenant_disabled' | 'room_name' | 'no_such_room' | 'presence_off';
+export type Hurdle =
+  | 'token'
+  | 'revoked'
+  | 'banned'
+  | 'tenant_disabled'
+  | 'room_name'
+  | 'no_such_room'
+  | 'presence_off';
 
 export interface Explanation {
   readonly decision: 'allow' | 'deny';
@@ -39,11 +47,20 @@ export interface Explanation {
 /** Rejects only when the verifier itself is broken. */
 export async function dryRun(parts: DryRunParts, question: DryRunQuestion): Promise<Explanation> {
   const { token } = question;
-  const verdict = parts.verifier.known(token) ?? (await parts.verifier.verify(token));
-  if (!verdict.ok) return hurdle('token', verdict.code, verdict.reason);
-  const { identity } = verdict;
-  const { user, tenant } = identity;
-  return { ...judge(parts, identity, question), user, tenant };
+  // Of no address: who explains is somewhere else than the client.
+  const passage = parts.gate.known(token, {}) ?? (await parts.gate.verify(token, {}));
+  const explanation = passage.ok ? judge(parts, passage.identity, question) : stoppedBy(passage);
+  const { user, tenant } = passage.identity ?? {};
+  return {
+    ...explanation,
+    ...(user !== undefined && { user }),
+    ...(tenant !== undefined && { tenant }),
+  };
+}
+
+function stoppedBy({ by, code, reason }: Stopped): Explanation {
+  if (by === 'tenant_disabled' || by === 'revoked') return hurdle(by, code, reason);
+  return hurdle(by === 'banned_identity' ? 'banned' : 'token', code, reason);
 }
 
 function hurdle(kind: Hurdle, code: NonNullable<Explanation['code']>, reason: string): Explanation {
@@ -52,7 +69,6 @@ function hurdle(kind: Hurdle, code: NonNullable<Explanation['code']>, reason: st
 
 function judge(parts: DryRunParts, identity: Identity, { action, room }: DryRunQuestion): Explanation {
   const policy = parts.policies.of(identity.tenant);
-  if (!policy.enabled) return hurdle('tenant_disabled', 'tenant_disabled', 'the tenant is disabled');
   if (!isRoomName(room))
     return hurdle('room_name', 'bad_room', 'the room is not of the form [A-Za-z0-9_.:@-]{1,128}');
   const byDefault = identity.rooms === parts.defaultRooms;

@@ -1,6 +1,6 @@
 import type { RefreshFrame } from '../../protocol/frames.ts';
 import type { Domain } from '../domain.ts';
-import type { Verdict } from '../ports.ts';
+import type { Passage } from '../exclusion/gate.ts';
 import { fault, type Session } from '../session.ts';
 
 /** A new token for a live connection: same user, same tenant, a later end, perhaps other rooms. */
@@ -10,10 +10,11 @@ export function refresh(
   domain: Domain,
   renewed: (session: Session) => void,
 ): void {
-  const known = domain.verifier.known(frame.token);
+  const origin = { address: session.connection.address, session: session.id };
+  const known = domain.gate.known(frame.token, origin);
   if (known !== undefined) return decide(session, frame, known, renewed);
-  domain.verifier.verify(frame.token).then(
-    (verdict) => decide(session, frame, verdict, renewed),
+  domain.gate.verify(frame.token, origin).then(
+    (passage) => decide(session, frame, passage, renewed),
     (error: unknown) => {
       domain.log.error({ err: error, session: session.id }, 'token check failed');
       session.refuse(frame, fault('internal', 'the token could not be checked'));
@@ -24,12 +25,19 @@ export function refresh(
 function decide(
   session: Session,
   frame: RefreshFrame,
-  verdict: Verdict,
+  passage: Passage,
   renewed: (session: Session) => void,
 ): void {
   if (session.ended) return;
-  if (!verdict.ok) return session.refuse(frame, verdict);
-  const { identity } = verdict;
+  if (!passage.ok) {
+    const { code, reason, retryAfterMs } = passage;
+    const known = code === 'tenant_disabled' ? 'forbidden' : code;
+    return session.refuse(frame, {
+      ...fault(known, reason),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
+  }
+  const { identity } = passage;
   if (identity.user !== session.identity.user || identity.tenant !== session.identity.tenant)
     return session.refuse(frame, fault('forbidden', 'the new token is of another user or tenant'));
   session.adopt(identity);
@@ -38,6 +46,6 @@ function decide(
   session.send({
     type: 'refreshed',
     ...(frame.id !== undefined && { id: frame.id }),
-    ...(identity.exp !== undefined && { exp: identity.exp }),
+    exp: identity.exp,
   });
 }

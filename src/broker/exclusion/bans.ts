@@ -84,13 +84,17 @@ export class Bans {
     return { ok: true, id, ...(seconds !== undefined && { until: at + seconds * 1000 }) };
   }
 
-  /** `found`: there was one. */
+  /** `found`: there was one, and it `counts`. */
   async unban(
     id: string,
+    counts: (ban: Ban) => boolean = () => true,
   ): Promise<
     { readonly ok: true; readonly found: boolean } | { readonly ok: false; readonly why: Unstored }
   > {
-    const stores = [this.#parts.manual, this.#parts.automatic].filter((store) => store.get(id) !== undefined);
+    const stores = [this.#parts.manual, this.#parts.automatic].filter((store) => {
+      const entry = store.get(id);
+      return entry !== undefined && counts(entry.value as Ban);
+    });
     for (const store of stores) {
       const stored = await store.delete(id);
       if (!stored.ok) return stored;
@@ -99,11 +103,11 @@ export class Bans {
   }
 
   /** By id, after that one. */
-  list(limit: number, after = ''): ListedBan[] {
+  list(limit: number, after = '', counts: (ban: Ban) => boolean = () => true): ListedBan[] {
     const found: ListedBan[] = [];
     for (const list of this.#lists)
       for (const { key, value, expiresAt } of list.entries())
-        if (key > after)
+        if (key > after && counts(value))
           found.push({ id: key, ...value, ...(expiresAt !== undefined && { until: expiresAt }) });
     return found.sort((one, other) => (one.id < other.id ? -1 : 1)).slice(0, limit);
   }

@@ -1,17 +1,17 @@
-/** Everybody who is kept out, whatever for: the one place that is asked at connects, resumes and refreshes. */
+/** Everybody who is kept out, whatever for. The gate asks for every credential, the sweep for every live session. */
 import type { CloseReason } from '../../protocol/codes.ts';
 import type { Cluster, Store, StoreEntry } from '../cluster.ts';
-import type { ConnectRefusal } from '../limits/admission.ts';
-import type { Clock, Identity, Log, TokenVerifier, Verdict } from '../ports.ts';
+import type { Clock, Identity, Log } from '../ports.ts';
 import type { AbuseSettings } from '../settings.ts';
 import { Abuse } from './abuse.ts';
 import { type Ban, Bans } from './bans.ts';
 import { Revocations } from './revocations.ts';
+import type { TokenLife } from './token-life.ts';
 
 export interface ExclusionParts {
   readonly cluster: Pick<Cluster, 'store'>;
   readonly abuse: AbuseSettings;
-  readonly tokenLifeMs: number;
+  readonly life: TokenLife;
   readonly ticketTtlSeconds: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -20,24 +20,30 @@ export interface ExclusionParts {
 }
 
 /** How a client is told, before a connection (HTTP) and on one. */
-export interface Exclusion extends ConnectRefusal {
+export interface Exclusion {
+  readonly by: Cause;
+  readonly code: 'unauthorized' | 'forbidden';
+  readonly reason: string;
   readonly close: CloseReason;
 }
 
 const CAUSES = ['revoked', 'banned_identity', 'banned_address'] as const;
+const CAUSES_OF_IDENTITY = ['revoked', 'banned_identity'] as const;
 export type Cause = (typeof CAUSES)[number];
 
 export class Exclusions {
+  readonly life: TokenLife;
   readonly revocations: Revocations;
   readonly bans: Bans;
   readonly abuse: Abuse;
   readonly #stores: readonly Store[];
 
-  constructor({ cluster, abuse, ...parts }: ExclusionParts) {
+  constructor({ cluster, abuse, life, ...parts }: ExclusionParts) {
+    this.life = life;
     const revoked = cluster.store('revocations');
     const manual = cluster.store('bans');
     const automatic = cluster.store('bans-automatic');
-    this.revocations = new Revocations({ ...parts, store: revoked });
+    this.revocations = new Revocations({ ...parts, tokenLifeMs: life.tokenLifeMs, store: revoked });
     this.bans = new Bans({ ...parts, manual, automatic });
     this.abuse = new Abuse({ ...parts, settings: abuse, bans: this.bans, made: () => automatic.size });
     this.#stores = [revoked, manual, automatic];
@@ -56,9 +62,9 @@ export class Exclusions {
     return ban && banned('banned_address', ban);
   }
 
-  /** As a handshake asks: first of the address alone. */
-  find(address: string, identity?: Identity, session?: string): Exclusion | undefined {
-    return identity === undefined ? this.ofAddress(address) : this.of(identity, address, session);
+  /** Where the address is not known. */
+  ofIdentity(identity: Identity, session?: string): Exclusion | undefined {
+    return this.of(identity, '', session, CAUSES_OF_IDENTITY);
   }
 
   /** @param session of a resume, or of a live connection */
@@ -83,26 +89,10 @@ export class Exclusions {
     }
     const reason =
       this.revocations.of(identity) ??
-      (session === undefined ? undefined : this.revocations.ofSession(session));
+      (session === undefined ? undefined : this.revocations.ofSession(session, identity.tenant));
     return reason === undefined
       ? undefined
-      : { by: cause, status: 401, code: 'unauthorized', close: 'unauthorized', reason };
-  }
-
-  /** A verifier that takes no revoked token, whatever it remembers of it. */
-  guard(verifier: TokenVerifier): TokenVerifier {
-    return {
-      known: (token) => {
-        const verdict = verifier.known(token);
-        return verdict && this.#judged(verdict);
-      },
-      verify: async (token) => this.#judged(await verifier.verify(token)),
-    };
-  }
-
-  #judged(verdict: Verdict): Verdict {
-    const reason = verdict.ok ? this.revocations.of(verdict.identity) : undefined;
-    return reason === undefined ? verdict : { ok: false, code: 'unauthorized', reason };
+      : { by: cause, code: 'unauthorized', close: 'unauthorized', reason };
   }
 }
 
@@ -115,7 +105,6 @@ function causeOf({ value }: StoreEntry): Cause {
 function banned(by: 'banned_address' | 'banned_identity', { reason }: Ban): Exclusion {
   return {
     by,
-    status: 403,
     code: 'forbidden',
     close: 'forbidden',
     reason: reason === '' ? 'banned' : `banned: ${reason}`,

@@ -8,7 +8,7 @@ export type RevocationTarget =
   /** Tokens issued before that many seconds since 1970, or now; one that does not say when it was issued is among them. */
   | { readonly kind: 'user'; readonly user: string; readonly tenant?: string; readonly before?: number }
   /** The session and its tickets: with the token behind it another session can begin. */
-  | { readonly kind: 'session'; readonly session: string };
+  | { readonly kind: 'session'; readonly session: string; readonly tenant?: string };
 
 /** What is stored. Without a tenant: of every one. */
 type Revocation =
@@ -75,8 +75,9 @@ export class Revocations {
     return this.#userBefore(userKey(user, tenant), issuedAt) ?? this.#userBefore(userKey(user), issuedAt);
   }
 
-  ofSession(session: string): string | undefined {
-    const found = this.#sessions.get(session);
+  ofSession(session: string, tenant: string): string | undefined {
+    if (this.#sessions.size === 0) return undefined;
+    const found = this.#sessions.get(sessionKey(session, tenant)) ?? this.#sessions.get(sessionKey(session));
     return found && told(found);
   }
 
@@ -119,14 +120,16 @@ export class Revocations {
       this.#tokens.set(tokenKey(revocation.tokenId, revocation.tenant), revocation);
     else if (revocation?.kind === 'user')
       this.#users.set(userKey(revocation.user, revocation.tenant), revocation);
-    else if (revocation !== undefined) this.#sessions.set(revocation.session, revocation);
+    else if (revocation !== undefined)
+      this.#sessions.set(sessionKey(revocation.session, revocation.tenant), revocation);
   }
 
   #remove(entry: StoreEntry): void {
     const revocation = this.#read(entry);
     if (revocation?.kind === 'token') this.#tokens.delete(tokenKey(revocation.tokenId, revocation.tenant));
     else if (revocation?.kind === 'user') this.#users.delete(userKey(revocation.user, revocation.tenant));
-    else if (revocation !== undefined) this.#sessions.delete(revocation.session);
+    else if (revocation !== undefined)
+      this.#sessions.delete(sessionKey(revocation.session, revocation.tenant));
   }
 
   #read(entry: StoreEntry | undefined): Revocation | undefined {
@@ -164,8 +167,15 @@ function userKey(user: string, tenant = ''): string {
   return `${tenant} ${user}`;
 }
 
+function sessionKey(session: string, tenant = ''): string {
+  return `${tenant} ${session}`;
+}
+
 function textOf(target: RevocationTarget): string {
-  if (target.kind === 'session') return `session ${target.session}`;
+  if (target.kind === 'session')
+    return target.tenant === undefined
+      ? `session ${target.session}`
+      : `session ${sessionKey(target.session, target.tenant)}`;
   return target.kind === 'token'
     ? `token ${tokenKey(target.tokenId, target.tenant)}`
     : `user ${userKey(target.user, target.tenant)}`;

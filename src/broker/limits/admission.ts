@@ -5,8 +5,7 @@ import type { Tenant } from './tenant.ts';
 
 export interface ConnectRefusal {
   readonly by: RefusalReason;
-  readonly status: 401 | 403 | 429;
-  readonly code: 'unauthorized' | 'forbidden' | 'tenant_disabled' | 'quota_exceeded' | 'duplicate_session';
+  readonly code: 'quota_exceeded' | 'duplicate_session';
   readonly reason: string;
   readonly limit?: number;
   readonly used?: number;
@@ -26,9 +25,7 @@ export function admitConnection(
   replaced: number,
   elsewhere: number,
 ): ConnectRefusal | undefined {
-  const { enabled, connectionsPerUser, onDuplicate } = tenant.policy;
-  if (!enabled)
-    return { by: 'tenant_disabled', status: 403, code: 'tenant_disabled', reason: 'the tenant is disabled' };
+  const { connectionsPerUser, onDuplicate } = tenant.policy;
   const { connections, elsewhere: others } = tenant.share;
   const here = tenant.users.count(user) - replaced;
   if (onDuplicate === 'reject' && here + elsewhere > 0)
@@ -56,5 +53,5 @@ function refused(
   used: number,
 ): ConnectRefusal {
   const code = by === 'duplicate_session' ? by : 'quota_exceeded';
-  return { by, status: 429, code, reason, limit, used, retryAfterMs: RETRY_MS };
+  return { by, code, reason, limit, used, retryAfterMs: RETRY_MS };
 }

@@ -1,6 +1,8 @@
 /** Why something was refused for a limit: a closed set, so that it can label a metric. */
 export const REFUSAL_REASONS = [
   'revoked',
+  'reserved_user',
+  'token_life',
   'banned_identity',
   'banned_address',
   'address_attempts',

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { compileAccess } from '../../../src/broker/access/access.ts';
 import { type DryRunParts, dryRun } from '../../../src/broker/access/dry-run.ts';
 import { explainAccess } from '../../../src/broker/access/explain.ts';
+import { Gate } from '../../../src/broker/exclusion/gate.ts';
 import { Policies, UNLIMITED } from '../../../src/broker/limits/policy.ts';
 import { ACTIONS, type Action, type Identity, type Verdict } from '../../../src/broker/ports.ts';
 import { compilePattern } from '../../../src/protocol/room.ts';
@@ -51,7 +52,15 @@ function parts(verdict: Verdict): DryRunParts {
     overflow: 'skip' as const,
   }));
   const verifier = { known: () => verdict, verify: () => Promise.resolve(verdict) };
-  return { verifier, policies, rooms, defaultRooms: DEFAULT_ROOMS };
+  const gate = new Gate({
+    verifier,
+    policies,
+    openTicket: () => ({ ok: false, code: 'unauthorized', reason: '' }),
+    exclusions: { of: () => undefined, ofIdentity: () => undefined, ofAddress: () => undefined },
+    life: { tokenLifeMs: 3_600_000, clockToleranceSeconds: 0 },
+    clock: Date,
+  });
+  return { gate, policies, rooms, defaultRooms: DEFAULT_ROOMS };
 }
 
 function ask(identity: Partial<Identity>, action: Action, room: string) {

@@ -95,11 +95,11 @@ test('a revocation is forgotten when nothing can come any more that it refuses',
     HOUR - 600 * SECOND + slack,
   );
   assert.equal(await until({ kind: 'session', session: 's' }), 180 * SECOND + slack);
-  assert.equal(revocations.ofSession('s'), 'revoked: r');
+  assert.equal(revocations.ofSession('s', 'default'), 'revoked: r');
   time.now = begun + 241 * SECOND;
   // The store sweeps by a timer of its own; reading its size does so as well.
   assert.equal(revocations.size, 3);
-  assert.equal(revocations.ofSession('s'), undefined);
+  assert.equal(revocations.ofSession('s', 'default'), undefined);
   time.now = begun + HOUR + 61 * SECOND;
   assert.equal(revocations.size, 0);
   assert.equal(revocations.of(ann({ tokenId: 'a', issuedAt: 1 })), undefined);

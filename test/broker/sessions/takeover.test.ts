@@ -149,7 +149,7 @@ describe('sessions of several nodes', () => {
       const inquiry = b.sim.hub.inquire(identity('ann'));
       assert.equal(await inquiry?.others, 1);
       const refusal = b.sim.hub.admit(identity('ann'), undefined, 1);
-      assert.deepEqual([refusal?.status, refusal?.code], [429, 'duplicate_session']);
+      assert.equal(refusal?.code, 'duplicate_session');
       inquiry?.over();
       const { ticket } = info(first);
       const verdict = b.sim.hub.openTicket(ticket);

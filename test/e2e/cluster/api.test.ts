@@ -143,6 +143,7 @@ test('brokers on NATS share a key for tickets that nobody has configured', async
   const [one, other] = await Promise.all([start('a'), start('b')]);
   const token = await new SignJWT({ sub: 'ann' })
     .setProtectedHeader({ alg: 'HS256', kid: 'a' })
+    .setIssuedAt()
     .setExpirationTime('1h')
     .sign(new TextEncoder().encode('a'.repeat(40)));
   const first = connect(one.url, { token, webSocket: WebSocket });

@@ -10,8 +10,17 @@ export const AUDIENCE = 'carillon';
 /** What would open every door, if only it were signed. */
 export function claims(more: object = {}): object {
   const rooms = [{ match: '**', allow: ['join', 'pub', 'presence', 'history'] }];
-  const exp = Math.floor(Date.now() / 1000) + 3600;
-  return { sub: 'mallory', iss: ISSUER, aud: AUDIENCE, exp, scope: 'api admin', rooms, ...more };
+  const iat = Math.floor(Date.now() / 1000);
+  return {
+    sub: 'mallory',
+    iss: ISSUER,
+    aud: AUDIENCE,
+    iat,
+    exp: iat + 3600,
+    scope: 'api admin',
+    rooms,
+    ...more,
+  };
 }
 
 export type Sign = (input: string) => Buffer;

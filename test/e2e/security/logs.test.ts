@@ -81,10 +81,11 @@ async function start(t: TestContext, nats: NatsCluster, level: string): Promise<
     },
   });
   t.after(() => broker.kill());
-  const exp = Math.floor(Date.now() / 1000) + 600;
+  const iat = Math.floor(Date.now() / 1000);
+  const exp = iat + 600;
   const rooms = [{ match: '**', allow: ['join', 'pub'] }];
   const sign = hmac(JWT_SECRET);
-  const claims = { sub: 'alice', exp, rooms, scope: 'api admin' };
+  const claims = { sub: 'alice', iat, exp, rooms, scope: 'api admin' };
   const good = forge({ alg: 'HS256' }, { ...claims, jti: 'g' }, sign);
   const made = {
     good,

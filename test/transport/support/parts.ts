@@ -1,3 +1,6 @@
+import type { Exclusion } from '../../../src/broker/exclusion/exclusions.ts';
+import { Gate } from '../../../src/broker/exclusion/gate.ts';
+import { UNLIMITED } from '../../../src/broker/limits/policy.ts';
 import type { Connection, Identity, Log, TokenVerifier, Verdict } from '../../../src/broker/ports.ts';
 import type { Limits } from '../../../src/broker/settings.ts';
 import { Tally } from '../../../src/broker/tally.ts';
@@ -91,6 +94,7 @@ export interface BuiltTransport {
   readonly transport: Transport;
   readonly tally: Tally;
   readonly verifier: TestVerifier;
+  readonly gate: Gate;
   readonly log: TestLog;
 }
 
@@ -102,11 +106,35 @@ export interface TestTransport extends BuiltTransport {
   guest(): Guest;
 }
 
-export type Overrides = Partial<Omit<TransportParts, 'limits'>> & { readonly limits?: Partial<Limits> };
+export type Overrides = Partial<Omit<TransportParts, 'limits'>> & {
+  readonly limits?: Partial<Limits>;
+  /** Who is kept out, whatever the token. */
+  readonly excluded?: (address: string, identity?: Identity) => Exclusion | undefined;
+};
 
 const NO_WEB: WebHandler = () => undefined;
 
-export function buildTransport({ limits, ...parts }: Overrides = {}): BuiltTransport {
+/** A real gate, before which nobody is disabled and tokens live for ever. */
+function gateOf(verifier: TokenVerifier, excluded: NonNullable<Overrides['excluded']>): Gate {
+  return new Gate({
+    verifier,
+    openTicket: () => ({ ok: false, code: 'unauthorized', reason: 'there are no tickets here' }),
+    exclusions: {
+      of: (identity, address) => excluded(address, identity),
+      ofIdentity: (identity) => excluded('', identity),
+      ofAddress: (address) => excluded(address),
+    },
+    policies: { of: () => UNLIMITED },
+    life: { tokenLifeMs: Number.MAX_SAFE_INTEGER, clockToleranceSeconds: 0 },
+    clock: Date,
+  });
+}
+
+export function buildTransport({
+  limits,
+  excluded = () => undefined,
+  ...parts
+}: Overrides = {}): BuiltTransport {
   const tally = parts.tally ?? new Tally();
   const verifier = new TestVerifier();
   const log = new TestLog();
@@ -115,10 +143,8 @@ export function buildTransport({ limits, ...parts }: Overrides = {}): BuiltTrans
     port: 0,
     policy: { origins: undefined, missingOrigin: 'allow', allowQueryToken: false },
     proxyHops: 0,
-    excluded: () => undefined,
     tarpit: { holdMs: 0, max: 0 },
     idleSeconds: 32,
-    verifier,
     log,
     defer: setImmediate,
     nowMs: () => performance.now(),
@@ -127,14 +153,14 @@ export function buildTransport({ limits, ...parts }: Overrides = {}): BuiltTrans
     limits: testLimits(limits),
     tally,
   });
-  return { transport, tally, verifier, log };
+  return { transport, tally, verifier, gate: gateOf(verifier, excluded), log };
 }
 
 /** Listens on a free port; every connection becomes a guest unless `accept` says otherwise. */
 export async function startTransport(overrides: Overrides = {}, accept?: Accept): Promise<TestTransport> {
   const built = buildTransport(overrides);
   const guests: Guest[] = [];
-  const address = await built.transport.listen(accept ?? guestsInto(guests, built.tally));
+  const address = await built.transport.listen(accept ?? guestsInto(guests, built.tally), built.gate);
   return {
     ...built,
     port: Number(address.slice(address.lastIndexOf(':') + 1)),
