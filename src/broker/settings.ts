@@ -72,6 +72,8 @@ export interface Limits {
   /** Rooms that this process holds state for. */
   readonly rooms: number;
   /** Handshakes waiting for a signature check. */
+  /** Sockets that are no WebSocket, beside `connections`. */
+  readonly plainSockets: number;
   readonly pendingUpgrades: number;
   readonly upgradeTimeoutMs: number;
   /** Handshakes of one tenant that may wait for other nodes to give up some of its connections, and how long each. */

@@ -119,6 +119,8 @@ export class Tally {
   /** Sessions whose backlog the rolling sweep has looked at, and the time that took. */
   slowLooks = 0;
   slowLookMs = 0;
+  /** Plain sockets closed at once: their address had as many as were left for others. */
+  socketsRefused = 0;
   /** Handshakes of the banned that wait for their answers, and all that ever did. */
   tarpitHeld = 0;
   tarpitted = 0;

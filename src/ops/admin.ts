@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Log } from '../broker/ports.ts';
 import type { WebAnswer, WebHandler, WebRequest } from '../broker/web.ts';
+import { keepRoom } from './admin-sockets.ts';
 import type { Verdict } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -48,7 +49,7 @@ export function createAdmin(options: AdminOptions): Admin {
   const server = createServer(LIMITS, (request, response) => {
     void respond(probes, options, request, response);
   });
-  server.maxConnections = CONNECTIONS;
+  keepRoom(server, CONNECTIONS);
   server.setTimeout(SILENCE_MS);
   server.on('clientError', refuseGarbage);
   // Also when accepting fails because descriptors have run out: unheard, the event would end the process.

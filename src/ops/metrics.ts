@@ -136,6 +136,8 @@ function describeConnections(instruments: Instruments, tally: Tally): void {
     overClosedSet(UPGRADE_OUTCOMES, tally.upgrades),
   );
   instruments.gauge('tarpit_held', 'Refused handshakes that wait for their answer.', () => tally.tarpitHeld);
+  const refused = 'Plain sockets closed at once: their address had as many as were left for others.';
+  instruments.counter('sockets_refused_total', refused, () => tally.socketsRefused);
   instruments.counter('tarpitted_total', 'Refused handshakes that had to wait.', () => tally.tarpitted);
   instruments.counters(
     'closes_total',

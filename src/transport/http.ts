@@ -3,6 +3,7 @@ import type { Log } from '../broker/ports.ts';
 import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { addressOf, clientAddress } from './address.ts';
 import { Head } from './head.ts';
+import type { Listener } from './listener.ts';
 import { REFUSALS, refuse } from './refusal.ts';
 import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
 
@@ -31,26 +32,37 @@ export interface HttpParts {
   readonly certified: boolean;
   /** So many proxies in front are believed about the client's address. */
   readonly proxyHops: number;
+  readonly sockets: Pick<Listener, 'plain' | 'pressed'>;
 }
 
 /** Has every request that is not a WebSocket handshake answered, whatever the handler does. */
 export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpParts): void {
-  const { log, certified, proxyHops } = parts;
+  const { log, certified, proxyHops, sockets } = parts;
   app.any('/*', (response, request) => {
     const head = new Head(request);
+    const remote = addressOf(response.getRemoteAddressAsText());
     if (head.ambiguous) {
       response.close();
-      return;
+      return sockets.plain.settled(remote);
     }
+    sockets.plain.active(remote);
     if (certified && !hasCertificate(response)) return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
-    const copied = copy(request, head, response, proxyHops);
+    const copied = copy(request, head, response, {
+      remote,
+      proxyHops,
+      heard: () => sockets.plain.active(remote),
+    });
     let aborted = false;
     // Before anything can fail: a handler that returns without an answer or this ends the process (rule 4).
     response.onAborted(() => {
       aborted = true;
     });
     const respond = (answer: WebAnswer) => {
-      if (!aborted) write(response, answer, copied.method === 'HEAD');
+      if (aborted) return;
+      // Kept alive only while there is room for others.
+      const close = sockets.pressed;
+      if (close) sockets.plain.settled(remote);
+      write(response, answer, copied.method === 'HEAD', close);
     };
     const failed = (error: unknown) => {
       log.error({ err: error, path: copied.path }, 'HTTP request failed');
@@ -66,8 +78,14 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpPar
   });
 }
 
-function copy(request: HttpRequest, head: Head, response: HttpResponse, proxyHops: number): WebRequest {
-  const remote = addressOf(response.getRemoteAddressAsText());
+interface Peer {
+  readonly remote: string;
+  readonly proxyHops: number;
+  /** A piece of the body has come. */
+  readonly heard: () => void;
+}
+
+function copy(request: HttpRequest, head: Head, response: HttpResponse, peer: Peer): WebRequest {
   const query = new URLSearchParams(request.getQuery());
   return {
     method: request.getCaseSensitiveMethod().toUpperCase(),
@@ -77,17 +95,22 @@ function copy(request: HttpRequest, head: Head, response: HttpResponse, proxyHop
     // All lines: so a second Authorization makes both of no use, where a proxy may have checked the one and we would
     // have taken the other.
     header: (name) => head.all(name),
-    address: clientAddress(remote, head.all('x-forwarded-for'), proxyHops),
-    body: (maxBytes) => collect(response, maxBytes),
+    address: clientAddress(peer.remote, head.all('x-forwarded-for'), peer.proxyHops),
+    body: (maxBytes) => collect(response, maxBytes, peer.heard),
   };
 }
 
 /** uWS detaches each piece after the call, and throws away a body that nobody listens for. */
-function collect(response: HttpResponse, maxBytes: number): Promise<Uint8Array | undefined> {
+function collect(
+  response: HttpResponse,
+  maxBytes: number,
+  heard: () => void,
+): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
     const pieces: Buffer[] = [];
     let bytes = 0;
     response.onData((piece, isLast) => {
+      heard();
       bytes += piece.byteLength;
       if (bytes <= maxBytes) pieces.push(Buffer.from(new Uint8Array(piece)));
       else pieces.length = 0;
@@ -96,12 +119,12 @@ function collect(response: HttpResponse, maxBytes: number): Promise<Uint8Array |
   });
 }
 
-function write(response: HttpResponse, answer: WebAnswer, headOnly: boolean): void {
+function write(response: HttpResponse, answer: WebAnswer, headOnly: boolean, close: boolean): void {
   response.cork(() => {
     response.writeStatus(`${answer.status} ${STATUS_TEXT[answer.status] ?? 'Status'}`);
     for (const [name, value] of Object.entries(answer.headers ?? {})) response.writeHeader(name, value);
     // A body in the answer to HEAD would be taken for the start of the next answer.
-    if (headOnly) response.endWithoutBody(Buffer.byteLength(answer.body), false);
-    else response.end(answer.body);
+    if (headOnly) response.endWithoutBody(Buffer.byteLength(answer.body), close);
+    else response.end(answer.body, close);
   });
 }

@@ -1,6 +1,9 @@
-import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import type { HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
 import { existsSync, readdirSync } from 'node:fs';
 import type { Log } from '../broker/ports.ts';
+import type { Tally } from '../broker/tally.ts';
+import { addressOf } from './address.ts';
+import { PlainSockets } from './plain-sockets.ts';
 import { us_listen_socket_close, us_socket_local_port } from './uws.ts';
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: otherwise a forgotten older process shares the port in silence. */
@@ -23,11 +26,14 @@ const REOPEN_MS = 250;
 /** One entry per open descriptor, on Linux. */
 const DESCRIPTORS = '/proc/self/fd';
 
-interface Sharing {
+interface ListenerParts {
   /** `move` will be called. */
   readonly movable: boolean;
   /** Other processes listen on the port as well. */
   readonly shared: boolean;
+  readonly log: Log;
+  readonly tally: Pick<Tally, 'socketsRefused'>;
+  readonly nowMs: () => number;
 }
 
 /**
@@ -38,9 +44,9 @@ interface Sharing {
  */
 export class Listener {
   #app: TemplatedApp | undefined;
+  readonly plain: PlainSockets;
   readonly #maxSockets: number;
-  readonly #log: Log;
-  readonly #sharing: Sharing;
+  readonly #parts: ListenerParts;
   #socket: us_listen_socket | undefined;
   #host = '';
   #port = 0;
@@ -51,15 +57,39 @@ export class Listener {
   #others = 0;
   #reopening: NodeJS.Timeout | undefined;
 
-  constructor(maxSockets: number, log: Log, sharing: Sharing) {
-    this.#sharing = sharing;
+  constructor(maxSockets: number, parts: ListenerParts) {
     this.#maxSockets = maxSockets;
-    this.#log = log;
+    this.#parts = parts;
+    this.plain = new PlainSockets(parts.nowMs);
   }
 
   /** Counts plain HTTP sockets of this App up and down; one that has become a WebSocket is never counted down here. */
   count(app: TemplatedApp): void {
-    app.filter((_response, change) => this.#changed(change as number));
+    const counted = (response: HttpResponse, change: number): void => {
+      if (change > 0 && !this.#admits(response)) response.close();
+      this.#changed(change);
+    };
+    app.filter(counted as Parameters<TemplatedApp['filter']>[0]);
+  }
+
+  /** Less than a quarter of the sockets is free: whoever is answered makes place for others. */
+  get pressed(): boolean {
+    return this.#free < this.#maxSockets / 4;
+  }
+
+  get #free(): number {
+    return this.#maxSockets - this.#sockets;
+  }
+
+  /** Closed at once where its address has as many as are left for all. */
+  #admits(response: HttpResponse): boolean {
+    const address = addressOf(response.getRemoteAddressAsText());
+    if (this.plain.of(address) >= this.#free) {
+      this.#parts.tally.socketsRefused++;
+      return false;
+    }
+    this.plain.opened(address);
+    return true;
   }
 
   /** Resolves with the real port. Rejects when the address cannot be had. */
@@ -103,7 +133,7 @@ export class Listener {
   #changed(by: number): void {
     this.#sockets += by;
     if (by < 0 || this.#socket === undefined || !this.#full(this.#maxSockets)) return;
-    this.#log.warn({ sockets: this.#sockets }, 'too many sockets: accepting is suspended');
+    this.#parts.log.warn({ sockets: this.#sockets }, 'too many sockets: accepting is suspended');
     this.#shut();
     this.#reopening = setInterval(() => this.#reopen(), REOPEN_MS);
   }
@@ -111,7 +141,7 @@ export class Listener {
   #reopen(): void {
     if (this.#full(this.#maxSockets - REOPEN_MARGIN) || !this.#open()) return;
     clearInterval(this.#reopening);
-    this.#log.info({ sockets: this.#sockets }, 'accepting again');
+    this.#parts.log.info({ sockets: this.#sockets }, 'accepting again');
   }
 
   #full(limit: number): boolean {
@@ -122,9 +152,9 @@ export class Listener {
 
   /** Where the port will be shared, too, nobody may have it before; among workers the supervisor has seen to that. */
   #open(): boolean {
-    if (this.#sharing.shared) return this.#openAs(SHARED_PORT);
+    if (this.#parts.shared) return this.#openAs(SHARED_PORT);
     if (!this.#openAs(EXCLUSIVE_PORT)) return false;
-    if (!this.#sharing.movable) return true;
+    if (!this.#parts.movable) return true;
     this.#shut();
     return this.#openAs(SHARED_PORT);
   }

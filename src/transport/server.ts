@@ -85,10 +85,9 @@ export class Transport implements Fanout {
     });
     this.#compression = new Compression(parts.compression ?? NO_COMPRESSION, parts.tally, parts.log);
     // Room for the connections, and for plain HTTP requests beside them.
-    this.#listener = new Listener(parts.limits.connections + HTTP_SOCKETS, parts.log, {
-      movable: parts.tls !== undefined,
-      shared: parts.shared === true,
-    });
+    const sharing = { movable: parts.tls !== undefined, shared: parts.shared === true };
+    const { connections, plainSockets } = parts.limits;
+    this.#listener = new Listener(connections + plainSockets, { ...parts, ...sharing });
     this.#apps = new Apps(
       parts.tls,
       (app, generation) => this.#route(app, generation),
@@ -104,6 +103,7 @@ export class Transport implements Fanout {
       log,
       certified: tls?.clientCert === 'require',
       proxyHops,
+      sockets: this.#listener,
     });
   }
 
@@ -180,6 +180,7 @@ export class Transport implements Fanout {
       certified: tls?.clientCert === 'require',
       draining: () => this.#draining,
       networks: this.#networks,
+      plain: this.#listener.plain,
       pace: this.#pace,
       gate: () => {
         if (this.#gate === undefined) throw new Error('a handshake before the transport listens');
@@ -254,9 +255,6 @@ export class Transport implements Fanout {
 /** uWebSockets.js's values of `compression`; its types have them as types only. */
 const DISABLED = 0;
 const SHARED_COMPRESSOR = 1;
-
-/** Sockets in plain HTTP that may be open beside the WebSockets. */
-const HTTP_SOCKETS = 500;
 
 const NOT_A_HANDSHAKE: WebAnswer = {
   status: 426,

@@ -13,6 +13,7 @@ import { type Handshake, type HandshakePolicy, isRefusal, readHandshake } from '
 import { Head } from './head.ts';
 import type { Networks } from './networks.ts';
 import type { Pace } from './pace.ts';
+import type { PlainSockets } from './plain-sockets.ts';
 import { limited, REFUSALS, type Refusal, refuse, unavailable } from './refusal.ts';
 import { Tarpit, type TarpitSettings } from './tarpit.ts';
 import { hasCertificate, NO_CERTIFICATE } from './tls.ts';
@@ -24,6 +25,7 @@ export interface UpgradeParts {
   readonly tally: Tally;
   readonly log: Log;
   readonly networks: Networks;
+  readonly plain: PlainSockets;
   /** Milliseconds of any clock that only goes forward. */
   readonly nowMs: () => number;
   readonly compression: Compression;
@@ -98,6 +100,8 @@ export class Upgrades {
   }
 
   #handle(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    // It becomes a WebSocket or is refused, which ends it; those that wait are bounded by pendingUpgrades.
+    this.#parts.plain.settled(addressOf(response.getRemoteAddressAsText()));
     const head = new Head(request);
     if (head.ambiguous) {
       this.#parts.tally.upgrade('bad_request');

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
@@ -194,6 +195,29 @@ test('who connects and says nothing, or half a head, is cut off in time', { time
   assert.ok(ms > 4000 && ms < 10_000, `${ms} ms`);
   for (const answer of answers) assert.match(answer, /^(HTTP\/1\.1 408 |$)/);
 });
+
+for (const [what, bytes] of Object.entries({
+  'say nothing': '',
+  'say half a head': 'GET /livez HTTP/1.1\r\nHost: a\r\n',
+  'keep alive': 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n',
+  'send half a body': 'POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf',
+  'do not read': 'GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(200),
+}))
+  test(`probes are answered beside hundreds of connections that ${what}`, { timeout: 30_000 }, async (t) => {
+    const { port } = await start(t);
+    const sockets = Array.from({ length: 600 }, () => {
+      const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+      socket.on('error', () => socket.destroy());
+      if (what === 'do not read') socket.pause();
+      t.after(() => socket.destroy());
+      return socket;
+    });
+    await Promise.all(sockets.map((socket) => (socket.connecting ? once(socket, 'connect') : undefined)));
+    for (let round = 0; round < 5; round++) {
+      const answer = await raw(port, 'GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+      assert.match(answer, /^HTTP\/1\.1 200 /);
+    }
+  });
 
 test('close ends idle and half-sent connections at once', async () => {
   const metrics = { contentType: 'text/plain', text: () => sleep(60_000, 'never', { ref: false }) };

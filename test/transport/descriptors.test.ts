@@ -15,13 +15,26 @@ const OPEN_FILES = SOCKETS + 100;
 
 const linux = { skip: process.platform !== 'linux' && 'reads /proc' };
 
-/** Sockets that connect and say nothing, whether they are accepted or not. */
-function silent(t: TestContext, port: number, count: number): void {
+/** Sockets that connect and say `what`, whether they are accepted or not. */
+function silent(
+  t: TestContext,
+  port: number,
+  count: number,
+  addressOf: (at: number) => string = eachItsOwn,
+  what = '',
+): void {
   for (let at = 0; at < count; at++) {
-    const socket = connect({ port, host: '127.0.0.1' });
+    const socket = connect({ port, host: '127.0.0.1', localAddress: addressOf(at) }, () =>
+      socket.write(what),
+    );
     socket.on('error', () => socket.destroy());
     t.after(() => socket.destroy());
   }
+}
+
+/** All of 127.0.0.0/8 is this machine. */
+function eachItsOwn(at: number): string {
+  return `127.1.${at >> 8}.${1 + (at & 127)}`;
 }
 
 /** The part of a second in which the program had work to do, whether or not it got a processor for it. */
@@ -67,6 +80,28 @@ test('naive: with no descriptor left, accept spins', linux, async (t) => {
   assert.ok(part > 0.8, `busy for ${part} of the time`);
 });
 
+for (const [kind, addresses, what] of [
+  ['nothing', 1, ''],
+  ['half a head', 1, 'GET /connect HTTP/1.1\r\nHost: a\r\n'],
+  ['half a body', 1, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf'],
+  ['whole requests', 1, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'],
+  ['nothing', 5, ''],
+] as const)
+  test(
+    `rule 9: ${addresses} addresses with sockets that say ${kind} leave room for others`,
+    linux,
+    async (t) => {
+      const program = await limited(t);
+      const attackers = (at: number) => `127.3.0.${1 + (at % addresses)}`;
+      for (let wave = 0; wave < 3; wave++) {
+        silent(t, program.port, SOCKETS, attackers, what);
+        await pause(200);
+        for (let at = 0; at < 3; at++) (await RawSocket.upgraded(program.port)).destroy();
+      }
+      assert.ok(descriptors(program) < SOCKETS - 50, 'some are free at all times');
+    },
+  );
+
 test('rule 9: at the limit of sockets accepting is suspended, and the members live on', linux, async (t) => {
   const program = await limited(t);
   const members = await Promise.all(Array.from({ length: 5 }, () => RawSocket.upgraded(program.port)));
@@ -100,8 +135,8 @@ test(
       assert.ok(some.every(Boolean), `round ${round}`);
     }
     await program.until(({ connections }) => connections === 0);
-    const crowd = Array.from({ length: SOCKETS + 50 }, () =>
-      connect({ port: program.port, host: '127.0.0.1' }),
+    const crowd = Array.from({ length: SOCKETS + 50 }, (_, at) =>
+      connect({ port: program.port, host: '127.0.0.1', localAddress: `127.2.${at >> 6}.${1 + (at & 63)}` }),
     );
     for (const socket of crowd) socket.on('error', () => socket.destroy());
     await pause(300);

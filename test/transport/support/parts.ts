@@ -14,6 +14,7 @@ const SMALL: Limits = {
   payloadBytes: 8 * 1024,
   roomsPerConnection: 100,
   rooms: 10_000,
+  plainSockets: 500,
   pendingUpgrades: 100,
   historyPage: 100,
   historyPageBytes: 256 * 1024,
