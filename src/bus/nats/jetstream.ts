@@ -28,7 +28,10 @@ export interface ApiAnswer {
   readonly error?: ApiError;
   readonly message?: StoredMessage;
   readonly created?: string;
-  readonly config?: { readonly max_msgs_per_subject?: number };
+  readonly config?: {
+    readonly max_msgs_per_subject?: number;
+    readonly metadata?: Readonly<Record<string, string>>;
+  };
   readonly state?: {
     readonly first_seq: number;
     readonly last_seq: number;

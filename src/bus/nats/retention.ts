@@ -10,12 +10,17 @@
  * between two pages of a read, and between two messages of one page.
  */
 
+/** Where a stream says so, in its metadata: `carillon streams apply` writes it. */
+export const GROWN_AT = 'carillon.grown';
+
 export interface Remains {
   /** The first place that the stream has, and how many places after it are empty. */
   readonly firstSeq: number;
   readonly deleted: number;
   /** The stream keeps so many events of a room; 0 or less: no limit. */
   readonly perSubject: number;
+  /** That limit was a smaller one when this was the last place of the stream; 0: it never was, as far as is known. */
+  readonly grownAt: number;
   /** The stream has no more events of the room than this, after the place that matters. */
   readonly atMost: number;
   /** The room's oldest event in the stream, 0: there is none; undefined: not asked. */
@@ -29,14 +34,15 @@ export interface Remains {
 
 /** The stream has dropped no event of the room that stood after this place. */
 export function droppedUpTo({ firstSeq, oldest = 0, ...remains }: Remains): number {
-  const byLimits = onlyFromTheFront({ firstSeq, ...remains }) ? firstSeq - 1 : Number.POSITIVE_INFINITY;
+  const byLimits = byPlace({ firstSeq, ...remains });
   const byOldest = oldest === 0 ? Number.POSITIVE_INFINITY : oldest - 1;
   return Math.min(byLimits, byOldest);
 }
 
-function onlyFromTheFront({ firstSeq, deleted, perSubject, atMost, absent = 0 }: Remains): boolean {
-  if (deleted === 0) return true;
-  return (perSubject <= 0 || atMost < perSubject) && absent < firstSeq;
+function byPlace({ firstSeq, deleted, perSubject, grownAt, atMost, absent = 0 }: Remains): number {
+  if (deleted === 0) return firstSeq - 1;
+  const belowLimit = perSubject <= 0 || atMost < perSubject;
+  return belowLimit && absent < firstSeq ? Math.max(firstSeq - 1, grownAt) : Number.POSITIVE_INFINITY;
 }
 
 /** The position of a room of which nothing is kept: whatever it had lies before the first place of the stream. */

@@ -5,7 +5,7 @@ import { type Each, type ReadEnd, readDirect } from './direct.ts';
 import { decodeMeta, lastValue, numberIn, SEQUENCE, SUBJECT } from './headers.ts';
 import type { Kept } from './identity.ts';
 import { type ApiAnswer, askLeader, NO_MESSAGE, NO_STREAM, type StoredMessage } from './jetstream.ts';
-import { droppedUpTo } from './retention.ts';
+import { droppedUpTo, GROWN_AT } from './retention.ts';
 import type { Subjects } from './subject.ts';
 
 const BATCH = 256;
@@ -24,6 +24,8 @@ export interface StreamState {
   readonly deleted: number;
   /** What the stream keeps of a room at most; -1: no limit. */
   readonly perSubject: number;
+  /** As in `Remains`. */
+  readonly grownAt: number;
 }
 
 /** What was read of a room: everything after `from`, up to `upTo`. */
@@ -272,7 +274,8 @@ function stateIn({ created, config, state }: ApiAnswer): StreamState | undefined
   if (created === undefined || state === undefined) return undefined;
   const perSubject = config?.max_msgs_per_subject ?? -1;
   const { first_seq: firstSeq, last_seq: lastSeq, num_deleted: deleted = 0 } = state;
-  return { created, firstSeq, lastSeq, deleted, perSubject };
+  const grownAt = Number(config?.metadata?.[GROWN_AT] ?? 0);
+  return { created, firstSeq, lastSeq, deleted, perSubject, grownAt };
 }
 
 export function payloadOf({ data = '' }: StoredMessage): string {

@@ -13,6 +13,7 @@ import { withNotice } from '../../broker/wait-notice.ts';
 import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
 import { forbidden, givenUp, isForbidden, isPassing, reasonOf } from './stream-errors.ts';
+import { isGrowing, updateStream } from './stream-update.ts';
 import { Subjects } from './subject.ts';
 
 /** Batch direct get, by which history is read, came with this version. */
@@ -275,14 +276,15 @@ export class Streams {
         continue;
       }
       this.#sameShards(info, wanted);
-      if (mismatches(info.config, wanted).length === 0 && !sizesDiffer(info.config, wanted)) {
+      if (
+        !isGrowing(info.config) &&
+        mismatches(info.config, wanted).length === 0 &&
+        !sizesDiffer(info.config, wanted)
+      ) {
         unchanged.push(wanted.name);
         continue;
       }
-      await manager.streams.update(wanted.name, {
-        ...wanted,
-        metadata: { ...info.config.metadata, ...wanted.metadata },
-      });
+      await updateStream(manager, info, wanted);
       updated.push(wanted.name);
     }
     return { created, updated, unchanged };

@@ -20,7 +20,8 @@ interface Limits {
 
 /** A stream that drops old messages. */
 class ModelStream {
-  readonly #limits: Limits;
+  #limits: Limits;
+  grownAt = 0;
   #kept: { readonly seq: number; readonly room: string; readonly at: number }[] = [];
   #now = 0;
   last = 0;
@@ -48,6 +49,18 @@ class ModelStream {
 
   purge(): void {
     this.#kept.splice(0, 3);
+  }
+
+  /** The limit per subject is raised. */
+  grow(): void {
+    const { perSubject } = this.#limits;
+    if (perSubject === 0) return;
+    this.#limits = { ...this.#limits, perSubject: perSubject + 2 };
+    this.grownAt = this.last;
+  }
+
+  get perSubject(): number {
+    return this.#limits.perSubject;
   }
 
   /** Of one room, by hand. */
@@ -81,11 +94,13 @@ const limits = fc.record({
   age: fc.constantFrom(0, 2, 5),
 });
 const step = fc.constantFrom('a', 'a', 'a', 'b', 'b', 'tick', 'purge');
+const operated = fc.oneof({ weight: 12, arbitrary: step }, { weight: 1, arbitrary: fc.constant('grow') });
 const hostile = fc.oneof({ weight: 6, arbitrary: step }, { weight: 1, arbitrary: fc.constant('purge room') });
 
 function play(stream: ModelStream, what: string): void {
   if (what === 'tick') stream.tick();
   else if (what === 'purge') stream.purge();
+  else if (what === 'grow') stream.grow();
   else if (what === 'purge room') stream.purgeRoom('a', stream.last % 3);
   else stream.publish(what);
 }
@@ -117,15 +132,15 @@ function isWhole(steps: fc.Arbitrary<string>, counts: boolean): void {
     const atMost = counts ? own.length : Number.POSITIVE_INFINITY;
     // The questions come one after the other.
     for (const what of meanwhile[0] ?? []) play(stream, what);
-    const { firstSeq, deleted, last } = stream;
-    const perSubject = counts ? bounds.perSubject : 1;
+    const { firstSeq, deleted, last, grownAt } = stream;
+    const perSubject = counts ? stream.perSubject : 1;
     const seen = counts ? read.length + last - to : atMost;
     const missing = stream.all
       .filter(({ seq, room }) => room === 'a' && seq > from && seq <= to && !read.includes(seq))
       .map(({ seq }) => seq);
     for (const remains of [
-      { firstSeq, deleted, perSubject, atMost: seen },
-      { firstSeq, deleted, perSubject, atMost, oldest: own[0] ?? 0 },
+      { firstSeq, deleted, perSubject, grownAt, atMost: seen },
+      { firstSeq, deleted, perSubject, grownAt, atMost, oldest: own[0] ?? 0 },
     ])
       assert.ok(Math.max(0, ...missing) <= droppedUpTo(remains), `${missing}: ${droppedUpTo(remains)}`);
   });
@@ -133,7 +148,7 @@ function isWhole(steps: fc.Arbitrary<string>, counts: boolean): void {
 }
 
 test('a read of a room is whole but for what is said to be lost, whatever happens while it is read', () => {
-  isWhole(step, true);
+  isWhole(operated, true);
 });
 
 test('the same where somebody purges the room, as far as the limit per subject is not asked', () => {
@@ -141,13 +156,13 @@ test('the same where somebody purges the room, as far as the limit per subject i
 });
 
 test('a stream that has no empty place behind its first one has dropped nothing but its front', () => {
-  const remains = { firstSeq: 3, deleted: 0, perSubject: 5, atMost: 5, oldest: 9, absent: 7 };
+  const remains = { firstSeq: 3, deleted: 0, perSubject: 5, grownAt: 0, atMost: 5, oldest: 9, absent: 7 };
   assert.equal(droppedUpTo(remains), 2);
   assert.equal(droppedUpTo({ ...remains, deleted: 1 }), 8);
 });
 
 test('an event that should be behind the first place and is not: the room was purged by itself', () => {
-  const remains = { firstSeq: 3, deleted: 9, perSubject: 5, atMost: 2, oldest: 20, absent: 10 };
+  const remains = { firstSeq: 3, deleted: 9, perSubject: 5, grownAt: 0, atMost: 2, oldest: 20, absent: 10 };
   assert.equal(droppedUpTo(remains), 19);
   assert.equal(droppedUpTo({ ...remains, absent: 2 }), 2, 'it has grown too old');
   assert.equal(droppedUpTo({ ...remains, oldest: 0 }), Number.POSITIVE_INFINITY);
@@ -174,6 +189,7 @@ test('where nothing was dropped, nothing is said to be lost', () => {
       const dropped = droppedUpTo({
         firstSeq: stream.firstSeq,
         deleted: stream.deleted,
+        grownAt: 0,
         perSubject: 5,
         atMost: own.length,
         oldest: own[0],
@@ -277,7 +293,7 @@ async function said(manager: Manager, stream: string): Promise<{ dropped: number
   const atMost = state.subjects?.[subject] ?? 0;
   const perSubject = config.max_msgs_per_subject;
   const { first_seq: firstSeq, num_deleted: deleted = 0 } = state;
-  return { oldest, dropped: droppedUpTo({ firstSeq, deleted, perSubject, atMost, oldest }) };
+  return { oldest, dropped: droppedUpTo({ firstSeq, deleted, perSubject, grownAt: 0, atMost, oldest }) };
 }
 
 /** Places of room `a`. */

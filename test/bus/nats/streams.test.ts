@@ -5,7 +5,7 @@ import { connect } from '@nats-io/transport-node';
 import type { RoomPolicy } from '../../../src/broker/settings.ts';
 import { applyStreams } from '../../../src/bus/nats/apply.ts';
 import { type NatsOptions, natsOptions } from '../../../src/bus/nats/options.ts';
-import { accepted, opened } from '../../contract/bus/probe.ts';
+import { accepted, fill, history, opened, replay, seqsOf } from '../../contract/bus/probe.ts';
 import { STATE } from '../../contract/cluster/subject.ts';
 import { USAGE } from '../../contract/usage.ts';
 import { natsBus, newPrefix, VOICE } from '../../support/nats/bus.ts';
@@ -207,4 +207,40 @@ test('a server without batch direct get: refused by name, or all rooms live if t
   }
   const page = await new Promise((done) => here.history(room, { limit: 5, maxBytes: 1000 }, done));
   assert.deepEqual((page as { events: unknown[] }).events, []);
+});
+
+for (const more of [0, 60]) {
+  test(`a limit raised: what the old one has cut is told, where ${more} events came since`, async (context) => {
+    const prefix = newPrefix();
+    const [small, large] = [durable({ count: 20 }), durable({ count: 200 })];
+    const options = { prefix, shards: 1 };
+    const before = await started(context, options, [small]);
+    await accepted(before, roomRef('quiet', small), 'the first place of the stream');
+    const { epoch } = (await opened(before, roomRef('a', small))).position;
+    const stored = await fill(before, roomRef('a', small), 60);
+    await before.close();
+    await apply(settings(prefix, options), [large]);
+    const bus = await started(context, options, [large]);
+    const room = roomRef('a', large);
+    const probe = await opened(bus, room);
+    const later = await fill(bus, room, more);
+    await probe.count(more);
+    assert.equal((await history(bus, room)).truncated, true);
+    const page = await replay(bus, room, { epoch, seq: stored[20] as number });
+    assert.deepEqual([page.recovered, page.gap?.from], ['partial', stored[20]]);
+    assert.deepEqual(seqsOf(page), [...stored.slice(-21), ...later]);
+  });
+}
+
+test('raising a limit is brought to its end by the next apply', async () => {
+  const prefix = newPrefix();
+  const options = settings(prefix, { shards: 1 });
+  await apply(options);
+  const name = `${prefix.toUpperCase()}_0`;
+  const { config } = await manager.streams.info(name);
+  const metadata = { ...config.metadata, 'carillon.grown': String(Number.MAX_SAFE_INTEGER) };
+  await manager.streams.update(name, { ...config, metadata });
+  assert.deepEqual((await apply(options)).updated, [name]);
+  assert.equal((await manager.streams.info(name)).config.metadata?.['carillon.grown'], '0');
+  assert.deepEqual((await apply(options)).updated, []);
 });
