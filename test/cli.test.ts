@@ -214,6 +214,39 @@ test('carillon token makes what a broker takes', async (t) => {
   assert.match(keyless.stderr, /no key is configured/);
 });
 
+test('carillon token makes nothing that a broker would refuse', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'carillon-cli-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'carillon.yaml');
+  const issuer = {
+    issuer: 'b',
+    audience: 'c',
+    tenants: ['b'],
+    keys: [{ kid: 'k', alg: 'HS256', secret: SECRET }],
+  };
+  writeFileSync(file, JSON.stringify({ revocation: { tokenLifeMs: '1h' }, auth: { issuers: [issuer] } }));
+  const secret = ['--secret', SECRET];
+  const inB = [...secret, '--config', file, '--issuer', 'b', '--audience', 'c'];
+  const cases: readonly (readonly [readonly string[], RegExp | undefined])[] = [
+    [[...secret, '--ttl', '30d'], undefined],
+    [[...secret, '--ttl', '31d'], /exp .* more than 30 days \(revocation\.tokenLifeMs\).*--config FILE/],
+    [['--ttl', '31d'], /exp .* more than 30 days/],
+    [[...secret, '--config', file, '--ttl', '2h'], /more than 3600 s \(revocation\.tokenLifeMs\)/],
+    [inB, /may not name this tenant/],
+    [[...inB, '--tenant', 'b'], undefined],
+    [[...inB, '--tenant', 'b', '--scope', 'api admin'], /may not grant the scope "api"/],
+    [[...secret, '--sub', 'server'], /sub is a reserved name/],
+  ];
+  const env = { CARILLON_JWT_SECRET: SECRET };
+  const runs = await Promise.all(cases.map(([args]) => run('cli', ['token', '--sub', 'ann', ...args], env)));
+  for (const [at, { code, stdout, stderr }] of runs.entries()) {
+    const [args, refusal] = cases[at] ?? [[], undefined];
+    assert.equal(code, refusal === undefined ? 0 : 64, `${args.join(' ')}: ${stderr}`);
+    if (refusal === undefined) assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+    else assert.match(stderr, refusal);
+  }
+});
+
 test('development mode: JSON lines on stdout, the notice with a working token on stderr, SIGINT ends with 0', async (t) => {
   const child = started(t, 'main', { ...FREE, CARILLON_LOG_LEVEL: 'error' });
   const finished = finish(child);

@@ -136,6 +136,21 @@ test('iat is a number of seconds, or absent', () => {
     assert.match(reason({ iat }), /iat/, String(iat));
 });
 
+test("names that the broker writes itself are nobody else's", () => {
+  for (const sub of [
+    'server',
+    'Server',
+    ' SERVER ',
+    'ｓｅｒｖｅｒ',
+    'admin token',
+    'Admin  Token',
+    'admin\u00a0token',
+  ])
+    assert.match(reason({ sub }), /sub is a reserved name/, sub);
+  for (const sub of ['servers', 'server-1', 'admin', 'my server', 'token'])
+    assert.equal(identity({ sub }).user, sub);
+});
+
 test('what many sessions share cannot be changed', () => {
   const rooms = identity({ rooms: [{ match: '**', allow: ['join'] }] }).rooms;
   assert.ok(Object.isFrozen(rooms) && Object.isFrozen(rooms[0]) && Object.isFrozen(rooms[0]?.allow));

@@ -150,3 +150,23 @@ test('files: a key set, a cache folder and a secret, relative to the config', (t
   assert.equal(auth.webhook?.secret, 'the-secret');
   assert.ok(!('secretFile' in (auth.webhook ?? {})));
 });
+
+test('who may grant scopes where nothing is said: the first that vouches for clients, and no other', () => {
+  const key = '{ kid: k, alg: HS256, secret: a-secret-of-32-bytes-or-more-for-tests }';
+  const issuer = (name: string, more = '') =>
+    `{ issuer: "https://${name}.example", audience: carillon, keys: [${key}]${more} }`;
+  const webhook = 'webhook: { url: "http://127.0.0.1:1/" }';
+  const scopesOf = (text: string) => {
+    const { auth } = good(text);
+    return [auth.scopes, ...auth.issuers.map(({ scopes }) => scopes), auth.webhook?.scopes];
+  };
+  const both = ['api', 'admin'];
+  const issuers = `issuers: [${issuer('a')}, ${issuer('b')}]`;
+  assert.deepEqual(scopesOf(`keys: [${key}], ${issuers}, ${webhook}`), [both, [], [], []]);
+  assert.deepEqual(scopesOf(`${issuers}, ${webhook}`), [[], both, [], []]);
+  assert.deepEqual(scopesOf(webhook), [[], both]);
+  const named = `issuers: [${issuer('a', ', scopes: []')}, ${issuer('b', ', scopes: [api]')}]`;
+  assert.deepEqual(scopesOf(named), [[], [], ['api'], undefined]);
+  assert.deepEqual(scopesOf(`keys: [${key}], scopes: [admin]`), [['admin'], undefined]);
+  assert.deepEqual(good('keys: []').auth.scopes, both, 'development mode');
+});

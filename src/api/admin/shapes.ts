@@ -1,8 +1,9 @@
 /** Fields that several calls share. */
 import { z } from 'zod';
+import { TENANT_NAME } from '../../broker/ports.ts';
 import { ROOM_NAME } from '../../protocol/room.ts';
 
-export const tenantName = z.string().min(1).max(64);
+export const tenantName = z.string().regex(TENANT_NAME, 'is not the name of a tenant');
 export const userName = z.string().min(1).max(256);
 export const roomName = z.string().regex(ROOM_NAME, 'is not a room name');
 export const reason = z.string().max(120);
