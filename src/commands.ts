@@ -22,6 +22,7 @@ import {
 } from './cli/explain-message.ts';
 import { runKeys } from './cli/keys.ts';
 import { serveFlags } from './cli/serve.ts';
+import { STREAMS_HELP, showApplied, streamsFlags } from './cli/streams.ts';
 import { bringsKey, makeToken, TOKEN_HELP, tokenFlags } from './cli/token.ts';
 import { type Config, loadConfig, VERSION } from './config.ts';
 import { checkConfig, configure, refuseUsage, serve } from './main.ts';
@@ -52,13 +53,6 @@ First steps
 
 Settings come from a YAML file (--config FILE or CARILLON_CONFIG) and from the environment.
 Exit codes: 0 fine, 1 failed, 64 wrong usage, 78 wrong configuration.
-`;
-
-const STREAMS_HELP = `carillon streams apply [--config FILE]: create or update the JetStream streams of this installation
-
-Needs the nats section of the settings, with credentials that may create and update streams. Brokers with
-nats.manageStreams: false need nothing of that. The number of shards of an installation cannot be changed.
-Exit codes: 0 done, 1 refused by NATS, 78 no good settings.
 `;
 
 const CHECK_HELP = `carillon check-config [--config FILE]: read the settings as a start would, files of keys included
@@ -106,22 +100,20 @@ async function keys(args: readonly string[]): Promise<void> {
 }
 
 async function streams([action, ...args]: readonly string[]): Promise<void> {
-  const read = serveFlags(args);
+  const read = streamsFlags(args);
   if (!read.ok) return refuseUsage(read.reason, STREAMS_HELP);
   if (action === '--help' || read.flags.help) return void process.stdout.write(STREAMS_HELP);
   if (action !== 'apply')
     return refuseUsage(`there is no action ${action ?? '(none)'} on streams`, STREAMS_HELP);
   const loaded = await configure(read.flags.config);
-  if (loaded !== undefined) await applyStreams(loaded.config);
+  if (loaded !== undefined) await applyStreams(loaded.config, read.flags.narrow);
 }
 
-async function applyStreams(config: Config): Promise<void> {
+async function applyStreams(config: Config, narrow: boolean): Promise<void> {
   try {
     // Here, so that no other command loads the server, and `serve` looks at its native binary before.
     const { provisionStreams } = await import('./app.ts');
-    const report = await provisionStreams(config, createLog('warn'));
-    for (const [what, names] of Object.entries(report))
-      if (names.length > 0) process.stdout.write(`${what}: ${names.join(', ')}\n`);
+    process.stdout.write(showApplied(await provisionStreams(config, createLog('warn'), narrow)));
   } catch (error) {
     process.stderr.write(`carillon: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = EXIT.failed;

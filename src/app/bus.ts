@@ -16,8 +16,8 @@ import type { Config } from '../config.ts';
 import { clock } from './time.ts';
 
 /** Creates and updates the streams that the settings ask for: `carillon streams apply`. Throws with the reason. */
-export async function provisionStreams(config: Config, log: Logger) {
-  return applyStreams(streamSettings(config, log));
+export async function provisionStreams(config: Config, log: Logger, narrow: boolean) {
+  return applyStreams(streamSettings(config, log), { narrow });
 }
 
 /** What decides how the streams have to be. Throws without a `nats` section. */

@@ -55,28 +55,7 @@ function wholeNumber(value: number): number | undefined {
   return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
-export function showSize(bytes: number): string {
-  for (const [name, unit] of [
-    ['GiB', GIB],
-    ['MiB', MIB],
-    ['KiB', KIB],
-  ] as const) {
-    if (bytes >= unit && bytes % unit === 0) return `${bytes / unit}${name}`;
-  }
-  return `${bytes}`;
-}
-
-export function showDuration(ms: number): string {
-  for (const [name, unit] of [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1000],
-  ] as const) {
-    if (ms >= unit && ms % unit === 0) return `${ms / unit}${name}`;
-  }
-  return `${ms}ms`;
-}
+export { showDuration, showSize } from '../broker/units.ts';
 
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
 const HOST_NAME =

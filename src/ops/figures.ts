@@ -21,6 +21,10 @@ const FIGURES: ReadonlyMap<string, Figure> = new Map(
     dedupe_entries: gauge('Message ids remembered.'),
     dedupe_evicted: counter('Message ids forgotten early, because limits.dedupeEntries was reached.'),
     connected: gauge('1: connected to NATS; 0: not.', 'min'),
+    wider_streams: gauge(
+      'Streams that kept more than the settings say when this node found them; no harm is done.',
+      'max',
+    ),
     replay_connected: gauge('1: the connection for history is up; 0: not.', 'min'),
     reconnects: counter('Times that the connection to NATS came back.'),
     live_rooms: gauge('Live rooms that this node follows.'),

@@ -207,7 +207,7 @@ test('the streams are made by a hook that needs nothing of the release, and the 
   const manifests = await rendered('cluster-values.yaml');
   for (const kind of ['Job', 'ConfigMap']) {
     const { metadata } = the(manifests, kind, '-streams');
-    assert.equal(metadata.annotations?.['helm.sh/hook'], 'pre-install,pre-upgrade', kind);
+    assert.equal(metadata.annotations?.['helm.sh/hook'], 'pre-install,pre-upgrade,pre-rollback', kind);
   }
   const settings = at(the(manifests, 'ConfigMap', 'carillon'), 'data') as Record<string, string>;
   assert.match(settings['carillon.yaml'] ?? '', /manageStreams: false/);

@@ -5,6 +5,9 @@ import { type Finding, fail, ok, warn } from './finding.ts';
 
 const APPLY = 'carillon streams apply, with these settings and credentials that may';
 
+const NARROW =
+  'nothing: it does no harm; `carillon streams apply --narrow` says what it would drop, and takes it back';
+
 /** @param look throws with the reason where NATS cannot be asked. */
 export async function nats(config: Config, look: () => Promise<NatsLook>): Promise<readonly Finding[]> {
   if (config.nats === undefined) return [ok('nats', 'not used: the embedded bus, one process')];
@@ -57,7 +60,7 @@ function clocks({ cluster }: Config, { skewMs }: NatsLook): Finding {
 }
 
 function streamFinding({ nats }: Config, stream: StreamLook): Finding {
-  const { name, there, differences, replicas, leader, lagging } = stream;
+  const { name, there, differences, wider, replicas, leader, lagging } = stream;
   const check = 'stream';
   if (!there)
     return nats?.manageStreams
@@ -72,8 +75,11 @@ function streamFinding({ nats }: Config, stream: StreamLook): Finding {
     );
   if (lagging.length > 0)
     return warn(check, `${name}: ${lagging.join(', ')} away or behind`, 'nats server report jetstream');
-  if (replicas.is !== replicas.wanted)
-    return warn(check, `${name} has ${replicas.is} copies, and ${replicas.wanted} are wanted`, APPLY);
+  if (replicas.is !== replicas.wanted) {
+    const fix = replicas.is > replicas.wanted ? NARROW : APPLY;
+    return warn(check, `${name} has ${replicas.is} copies, and ${replicas.wanted} are wanted`, fix);
+  }
+  if (wider.length > 0) return warn(check, `${name} keeps more than needed: ${wider.join('; ')}`, NARROW);
   return ok(check, `${name}: ${replicas.is} copies, led by ${leader}`);
 }
 

@@ -7,6 +7,7 @@ import { environment } from './env.ts';
 import { lifecycleStream } from './lifecycle/stream.ts';
 import type { NatsOptions } from './options.ts';
 import {
+  type ApplyOptions,
   type ApplyReport,
   retentionOf,
   roomStreams,
@@ -30,10 +31,10 @@ export interface ApplyParts {
 }
 
 /**
- * `carillon streams apply`: makes the streams what the settings ask for, creating and updating them. Needs
- * `applyPermissions`. Throws with the reason when it cannot.
+ * `carillon streams apply`: makes the streams as wide as the settings ask for, creating and updating them; narrower
+ * only where `how` says so. Needs `applyPermissions`. Throws with the reason when it cannot.
  */
-export async function applyStreams(parts: ApplyParts): Promise<ApplyReport> {
+export async function applyStreams(parts: ApplyParts, how: ApplyOptions = {}): Promise<ApplyReport> {
   const { options, log } = parts;
   const env = environment({ now: Date.now }, log, commandTimers);
   const inbox = new Subjects(options.prefix, options.shards).inbox('streams-apply');
@@ -41,7 +42,7 @@ export async function applyStreams(parts: ApplyParts): Promise<ApplyReport> {
   try {
     const cannot = withoutHistory(connection);
     if (cannot !== undefined) throw new Error(`NATS cannot keep history: ${cannot}`);
-    return await new Streams(connection, options, streamsOf(parts)).apply();
+    return await new Streams(connection, options, streamsOf(parts)).apply(how);
   } finally {
     await connection.close();
   }

@@ -24,7 +24,7 @@ import { encodeMeta } from './headers.ts';
 import { LiveRooms } from './live.ts';
 import { Outlet } from './outlet.ts';
 import type { NatsBusParts } from './parts.ts';
-import { HEADER_BYTES, retentionOf, withoutHistory } from './streams.ts';
+import { HEADER_BYTES, retentionOf, type WiderStreams, withoutHistory } from './streams.ts';
 import { type RoomSubjects, Subjects } from './subject.ts';
 import type { Cancel } from './timers.ts';
 import { Turns } from './turns.ts';
@@ -60,6 +60,7 @@ export class NatsBus implements Bus {
   #congested = false;
   #reconnects = 0;
   readonly #following = new Set<LinkEvents>();
+  readonly #wider: WiderStreams = new Set();
 
   constructor(parts: NatsBusParts) {
     this.#parts = parts;
@@ -113,6 +114,7 @@ export class NatsBus implements Bus {
       outlet,
       connected: () => this.#connected,
       reachable: () => this.#connected && !this.#congested,
+      wider: this.#wider,
       watch: (events) => {
         this.#following.add(events);
         return () => this.#following.delete(events);
@@ -205,6 +207,7 @@ export class NatsBus implements Bus {
       figures: {
         connected: this.#connected ? 1 : 0,
         reconnects: this.#reconnects,
+        wider_streams: this.#wider.size,
         live_rooms: this.#live?.size ?? 0,
         live_unsent: this.#live?.unsent ?? 0,
         ...this.#durable?.figures(),
@@ -261,6 +264,7 @@ export class NatsBus implements Bus {
       connection,
       outlet,
       retention,
+      wider: this.#wider,
       subjects: this.#subjects,
       connected: () => this.#connected,
     });

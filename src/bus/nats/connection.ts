@@ -31,6 +31,8 @@ export interface Link {
   readonly connected: () => boolean;
   /** Connected, and what is sent is taken too. */
   readonly reachable: () => boolean;
+  /** Those that share the connection name their streams here too. */
+  readonly wider: Set<string>;
   watch(events: LinkEvents): Cancel;
 }
 

@@ -68,7 +68,7 @@ export class Durable {
   /** Throws when the streams do not fit, or cannot be made. */
   static async start(parts: DurableParts): Promise<Durable> {
     const { env, options, subjects, node, connection, retention } = parts;
-    const streams = new Streams(connection, options, roomStreams(options, retention));
+    const streams = new Streams(connection, options, roomStreams(options, retention), parts.wider);
     await streams.ensured(options.startTimeoutMs, env);
     const replay = await dial(`carillon ${node} replay`, subjects.inbox(`${node}-replay`), options, env);
     const durable = new Durable(parts, replay, streams);

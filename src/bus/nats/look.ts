@@ -3,7 +3,8 @@ import type { NatsConnection } from '@nats-io/nats-core';
 import { type ApplyParts, streamsOf } from './apply.ts';
 import { dial } from './connection.ts';
 import { type Env, environment } from './env.ts';
-import { HEADER_BYTES, mismatches, Streams, withoutHistory } from './streams.ts';
+import { streamFit } from './stream-fit.ts';
+import { HEADER_BYTES, Streams, withoutHistory } from './streams.ts';
 import { Subjects } from './subject.ts';
 import { commandTimers } from './timers.ts';
 
@@ -12,6 +13,8 @@ export interface StreamLook {
   readonly there: boolean;
   /** Settings that are not as wanted, in words. */
   readonly differences: readonly string[];
+  /** Where it keeps more than the settings say, which does no harm. */
+  readonly wider: readonly string[];
   readonly replicas: { readonly wanted: number; readonly is: number };
   /** Undefined: nobody leads the stream; it takes no publishes. On a single server: that one. */
   readonly leader: string | undefined;
@@ -83,15 +86,18 @@ function streamLook({ wanted, info }: Seen): StreamLook {
       name,
       there: false,
       differences: [],
+      wider: [],
       replicas: { wanted: copies, is: 0 },
       leader: undefined,
       lagging: [],
     };
   const { config, cluster } = info;
+  const { wrong, wider } = streamFit(config, wanted);
   return {
     name,
     there: true,
-    differences: mismatches(config, wanted),
+    differences: wrong,
+    wider,
     replicas: { wanted: copies, is: config.num_replicas },
     leader: cluster === undefined ? 'the server' : cluster.leader,
     lagging: (cluster?.replicas ?? [])

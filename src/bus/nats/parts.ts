@@ -4,7 +4,7 @@ import type { Limits, RoomPolicy } from '../../broker/settings.ts';
 import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
 import type { Outlet } from './outlet.ts';
-import type { Retention } from './streams.ts';
+import type { Retention, WiderStreams } from './streams.ts';
 import type { Subjects } from './subject.ts';
 import type { Timers } from './timers.ts';
 
@@ -31,6 +31,7 @@ export interface DurableParts extends Pick<NatsBusParts, 'options' | 'limits' | 
   readonly connection: NatsConnection;
   readonly outlet: Outlet;
   readonly retention: Retention;
+  readonly wider: WiderStreams;
   readonly subjects: Subjects;
   readonly connected: () => boolean;
 }

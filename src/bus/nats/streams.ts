@@ -4,7 +4,6 @@ import {
   JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
-  type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
 import { type NatsConnection, nanos } from '@nats-io/nats-core';
@@ -13,7 +12,8 @@ import { withNotice } from '../../broker/wait-notice.ts';
 import type { Env } from './env.ts';
 import type { NatsOptions } from './options.ts';
 import { forbidden, givenUp, isForbidden, isPassing, reasonOf } from './stream-errors.ts';
-import { isGrowing, updateStream } from './stream-update.ts';
+import { type Narrowing, type StreamFit, streamChange, streamFit, type WantedStream } from './stream-fit.ts';
+import { updateStream } from './stream-update.ts';
 import { Subjects } from './subject.ts';
 
 /** Batch direct get, by which history is read, came with this version. */
@@ -56,12 +56,6 @@ export function perRoom(retention: Retention): number {
   return retention.count + 1;
 }
 
-type Wanted = Omit<
-  StreamConfig,
-  'max_consumers' | 'sealed' | 'first_seq' | 'discard_new_per_subject' | 'mirror_direct'
->;
-
-export type WantedStream = Partial<Wanted> & Pick<StreamConfig, 'name' | 'subjects'>;
 /** Which streams there are to be, for so many copies. */
 export type StreamPlan = (replicas: number) => readonly WantedStream[];
 
@@ -136,46 +130,6 @@ export function roomStreams(options: NatsOptions, retention: Retention): StreamP
   };
 }
 
-/** Compared with what is there; the others may be set by an operator as the site needs them. */
-const COMPARED = [
-  'subjects',
-  'retention',
-  'storage',
-  'discard',
-  'max_age',
-  'max_msgs_per_subject',
-  'max_msg_size',
-  'duplicate_window',
-  'allow_direct',
-  'republish',
-  'allow_msg_ttl',
-  'allow_rollup_hdrs',
-] as const;
-
-/** Differences in words for people; empty: it fits. */
-export function mismatches(config: StreamConfig, wanted: WantedStream): string[] {
-  const differences: string[] = [];
-  for (const field of ['carillon.shards', 'carillon.schema']) {
-    const is = config.metadata?.[field];
-    const should = wanted.metadata?.[field];
-    if (is !== should) differences.push(`${field} is ${is ?? 'missing'}, not ${should}`);
-  }
-  for (const field of COMPARED) {
-    const is = plain(config[field] || undefined);
-    const should = plain(wanted[field] || undefined);
-    if (is !== should) differences.push(`${field} is ${is}, not ${should}`);
-  }
-  return differences;
-}
-
-function plain(value: unknown): string {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return JSON.stringify(value) ?? 'missing';
-  return JSON.stringify(
-    Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))),
-  );
-}
-
 /** The version of a server that cannot keep history for us, or the reason; undefined: it can. */
 export function withoutHistory(connection: NatsConnection): string | undefined {
   const { version = '0.0.0', jetstream } = connection.info ?? {};
@@ -190,25 +144,52 @@ export interface ApplyReport {
   readonly created: readonly string[];
   readonly updated: readonly string[];
   readonly unchanged: readonly string[];
+  /** Bounds wider than the settings: left as they are, or made narrower where that was asked for. */
+  readonly wider: readonly Narrowing[];
+  readonly narrowed: readonly Narrowing[];
 }
+
+export interface ApplyOptions {
+  /** Takes back what is wider than the settings, and with it what the stream has beyond them. */
+  readonly narrow?: boolean;
+}
+
+/** Names of streams that keep more than the settings of this node say, as it found them. */
+export type WiderStreams = Set<string>;
 
 export class Streams {
   readonly #connection: NatsConnection;
   readonly #options: NatsOptions;
   readonly #plan: StreamPlan;
+  readonly #wider: WiderStreams;
+  #found: readonly string[] = [];
   #manager: JetStreamManager | undefined;
 
-  constructor(connection: NatsConnection, options: NatsOptions, plan: StreamPlan) {
+  constructor(
+    connection: NatsConnection,
+    options: NatsOptions,
+    plan: StreamPlan,
+    wider: WiderStreams = new Set(),
+  ) {
     this.#connection = connection;
     this.#options = options;
     this.#plan = plan;
+    this.#wider = wider;
   }
 
-  /** Creates what is missing, if it may, and throws with all that does not fit; changes nothing that exists. */
-  async ensure(): Promise<void> {
+  /**
+   * Creates what is missing, if it may, and throws with all that does not fit; changes nothing that exists. Gives what
+   * is wider than the settings, in words.
+   */
+  async ensure(): Promise<readonly string[]> {
     const problems: string[] = [];
-    for (const wanted of this.#wanted()) problems.push(...(await this.#ensureOne(wanted)));
-    if (problems.length === 0) return;
+    const wider: string[] = [];
+    for (const wanted of this.#wanted()) {
+      const fit = await this.#ensureOne(wanted);
+      problems.push(...fit.wrong);
+      wider.push(...fit.wider);
+    }
+    if (problems.length === 0) return wider;
     throw new Error(
       `the streams do not fit the settings: ${problems.join('; ')}. ` +
         'Run `carillon streams apply` with these settings, or correct the settings. The number of shards of an ' +
@@ -234,12 +215,17 @@ export class Streams {
       givesUpMs: timeoutMs,
     };
     await withNotice(wait, { log: env.log, alarm: env.timers.after }, attempts);
+    if (this.#found.length > 0)
+      env.log.warn(
+        { wider: this.#found },
+        'streams keep more than the settings say, which does no harm: `carillon streams apply --narrow` takes it back',
+      );
   }
 
   /** undefined: all is there. Gives what passes by itself, throws what does not. */
   async #attempt(): Promise<unknown> {
     try {
-      await this.ensure();
+      this.#found = await this.ensure();
       return undefined;
     } catch (error) {
       if (isForbidden(error)) throw forbidden(error);
@@ -258,36 +244,47 @@ export class Streams {
   async recreate(name: string): Promise<'missing' | 'there'> {
     const wanted = this.#wanted().find((stream) => stream.name === name);
     if (wanted === undefined) throw new Error(`${name} is none of these streams`);
-    const problems = await this.#ensureOne(wanted);
-    return problems.length === 0 ? 'there' : 'missing';
+    const { wrong } = await this.#ensureOne(wanted);
+    return wrong.length === 0 ? 'there' : 'missing';
   }
 
-  /** Creates and updates. Throws where the server refuses, or the number of shards differs. */
-  async apply(): Promise<ApplyReport> {
-    const created: string[] = [];
-    const updated: string[] = [];
-    const unchanged: string[] = [];
-    const manager = await this.#managed();
-    for (const wanted of this.#wanted()) {
-      const info = await this.#info(wanted.name);
-      if (info === undefined) {
-        await this.#add(wanted);
-        created.push(wanted.name);
-        continue;
-      }
-      this.#sameShards(info, wanted);
-      if (
-        !isGrowing(info.config) &&
-        mismatches(info.config, wanted).length === 0 &&
-        !sizesDiffer(info.config, wanted)
-      ) {
-        unchanged.push(wanted.name);
-        continue;
-      }
-      await updateStream(manager, info, wanted);
-      updated.push(wanted.name);
+  /**
+   * Creates and updates. Throws where the server refuses, or where a stream cannot become what is wanted; that is looked
+   * at before anything is changed.
+   */
+  async apply({ narrow = false }: ApplyOptions = {}): Promise<ApplyReport> {
+    const seen = await this.seen();
+    for (const { wanted, info } of seen) if (info !== undefined) checkChangeable(info, wanted);
+    const report = { created: [], updated: [], unchanged: [] } as Record<string, string[]>;
+    const narrowings: Narrowing[] = [];
+    for (const { wanted, info } of seen) {
+      const found = info ?? (await this.#add(wanted));
+      const change = streamChange(found, wanted, narrow);
+      narrowings.push(...change.narrowings);
+      if (change.update !== undefined) await this.#update(found, change.update);
+      const done = info === undefined ? 'created' : change.update === undefined ? 'unchanged' : 'updated';
+      report[done]?.push(wanted.name);
     }
-    return { created, updated, unchanged };
+    const { created = [], updated = [], unchanged = [] } = report;
+    return {
+      created,
+      updated,
+      unchanged,
+      wider: narrow ? [] : narrowings,
+      narrowed: narrow ? narrowings : [],
+    };
+  }
+
+  async #update(info: StreamInfo, update: WantedStream): Promise<void> {
+    try {
+      await updateStream(await this.#managed(), info, update);
+    } catch (error) {
+      if (isForbidden(error)) throw error;
+      const differences = streamFit(info.config, update).wrong.join('; ');
+      throw new Error(`${update.name} cannot be changed: ${reasonOf(error)} (${differences})`, {
+        cause: error,
+      });
+    }
   }
 
   /** Each stream that there is to be, and what is there now; changes nothing. */
@@ -308,13 +305,19 @@ export class Streams {
     return this.#connection.info?.cluster === undefined ? 1 : 3;
   }
 
-  async #ensureOne(wanted: WantedStream): Promise<string[]> {
-    let info = await this.#info(wanted.name);
+  async #ensureOne(wanted: WantedStream): Promise<StreamFit> {
+    const { name } = wanted;
+    let info = await this.#info(name);
     if (info === undefined) {
-      if (!this.#options.manageStreams) return [`${wanted.name} is missing, and nats.manageStreams is false`];
+      if (!this.#options.manageStreams)
+        return { wrong: [`${name} is missing, and nats.manageStreams is false`], wider: [] };
       info = await this.#add(wanted);
     }
-    return mismatches(info.config, wanted).map((difference) => `${wanted.name}: ${difference}`);
+    const named = (difference: string) => `${name}: ${difference}`;
+    const { wrong, wider } = streamFit(info.config, wanted);
+    if (wider.length > 0) this.#wider.add(name);
+    else this.#wider.delete(name);
+    return { wrong: wrong.map(named), wider: wider.map(named) };
   }
 
   /** Another node may be doing the same; whatever it has made is judged like any other. */
@@ -337,16 +340,6 @@ export class Streams {
     }
   }
 
-  #sameShards(info: StreamInfo, wanted: WantedStream): void {
-    const is = info.config.metadata?.['carillon.shards'];
-    const should = wanted.metadata?.['carillon.shards'];
-    if (is !== undefined && is !== should)
-      throw new Error(
-        `${wanted.name} belongs to an installation with ${is} shards, and nats.shards is ${should}. It cannot be ` +
-          'changed: rooms would be looked for in other streams. Use a new nats.prefix for a new history.',
-      );
-  }
-
   async #info(name: string): Promise<StreamInfo | undefined> {
     const manager = await this.#managed();
     try {
@@ -364,6 +357,18 @@ export class Streams {
   }
 }
 
-function sizesDiffer(config: StreamConfig, wanted: WantedStream): boolean {
-  return config.num_replicas !== wanted.num_replicas || config.max_bytes !== wanted.max_bytes;
+/** What no update of a stream can change. */
+function checkChangeable({ config }: StreamInfo, wanted: WantedStream): void {
+  const is = config.metadata?.['carillon.shards'];
+  const should = wanted.metadata?.['carillon.shards'];
+  if (is !== undefined && is !== should)
+    throw new Error(
+      `${wanted.name} belongs to an installation with ${is} shards, and nats.shards is ${should}. It cannot be ` +
+        'changed: rooms would be looked for in other streams. Use a new nats.prefix for a new history.',
+    );
+  if (config.storage !== wanted.storage)
+    throw new Error(
+      `${wanted.name} has its messages in ${config.storage}, and Carillon needs them in ${wanted.storage}. NATS cannot ` +
+        'change that: use a new nats.prefix, or back the stream up, delete it and apply again.',
+    );
 }

@@ -73,8 +73,8 @@ test('the stream of cursors: one message for each, for as long as the settings s
   assert.equal(config.storage, 'file');
   assert.equal(config.allow_direct, true);
   await assert.rejects(
-    started(context, { prefix, cursorAgeMs: 3_600_000 }),
-    new RegExp(`${prefix.toUpperCase()}_CURSORS: max_age is 7200000000000, not 3600000000000.*streams apply`),
+    started(context, { prefix, cursorAgeMs: 10_800_000 }),
+    new RegExp(`${prefix.toUpperCase()}_CURSORS: max_age is 2h, the settings say 3h.*streams apply`),
   );
 });
 
@@ -90,7 +90,7 @@ test('a stream that does not fit: the start is refused with what differs, and no
   await assert.rejects(started(context, { prefix }, wider), (error: Error) => {
     assert.match(
       error.message,
-      new RegExp(`${prefix.toUpperCase()}_0: max_msgs_per_subject is 201, not 501`),
+      new RegExp(`${prefix.toUpperCase()}_0: max_msgs_per_subject is 201, the settings say 501`),
     );
     assert.match(error.message, /carillon streams apply/);
     return true;
@@ -127,11 +127,12 @@ test('streams apply creates, then updates, then has nothing to do', async () => 
   const state = `${prefix.toUpperCase()}_STATE`;
   const usage = `${prefix.toUpperCase()}_USAGE`;
   const names = [...shards, cursors, state, usage];
-  assert.deepEqual(await apply(settings(prefix)), { created: names, updated: [], unchanged: [] });
-  assert.deepEqual(await apply(settings(prefix)), { created: [], updated: [], unchanged: names });
+  const none = { created: [], updated: [], unchanged: [], wider: [], narrowed: [] };
+  assert.deepEqual(await apply(settings(prefix)), { ...none, created: names });
+  assert.deepEqual(await apply(settings(prefix)), { ...none, unchanged: names });
   const wider = [durable({ count: 500, ageMs: 600_000 })];
   assert.deepEqual(await apply(settings(prefix), wider), {
-    created: [],
+    ...none,
     updated: shards,
     unchanged: [cursors, state, usage],
   });
@@ -145,7 +146,7 @@ test('streams apply creates, then updates, then has nothing to do', async () => 
 test('another number of shards is refused by the start and by apply: rooms would be looked for elsewhere', async (context) => {
   const prefix = newPrefix();
   await started(context, { prefix });
-  await assert.rejects(started(context, { prefix, shards: 4 }), /carillon.shards is 2, not 4/);
+  await assert.rejects(started(context, { prefix, shards: 4 }), /carillon.shards is 2, the settings say 4/);
   await assert.rejects(apply(settings(prefix, { shards: 4 })), /belongs to an installation with 2 shards/);
 });
 

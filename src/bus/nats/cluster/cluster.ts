@@ -250,9 +250,8 @@ export class NatsCluster implements Cluster {
       this.#replica.ready = true;
       return undefined;
     }
-    const streams = new Streams(link.connection, options, (replicas) => [
-      stateStream(replicas, options, limits),
-    ]);
+    const plan = (replicas: number) => [stateStream(replicas, options, limits)];
+    const streams = new Streams(link.connection, options, plan, link.wider);
     await streams.ensured(options.startTimeoutMs, this.#env);
     const reader = new StateReader(requests, this.#subjects);
     const common = { env: this.#env, link, subjects: this.#subjects, reader, replica: this.#replica };

@@ -1,7 +1,8 @@
 import { nanos } from '@nats-io/nats-core';
 import type { StateLimits } from '../../../broker/settings.ts';
 import type { NatsOptions } from '../options.ts';
-import { HEADER_BYTES, type WantedStream } from '../streams.ts';
+import type { WantedStream } from '../stream-fit.ts';
+import { HEADER_BYTES } from '../streams.ts';
 import { ClusterSubjects } from './names.ts';
 
 const MIN_BYTES = 1024 ** 2;

@@ -71,7 +71,7 @@ export class NatsLifecycle implements LifecycleSink {
     if (cannot !== undefined)
       throw new Error(`NATS cannot keep the record of sessions (lifecycle.enabled): ${cannot}`);
     const plan = (replicas: number) => [lifecycleStream(replicas, options, settings)];
-    await new Streams(link.connection, options, plan).ensured(options.startTimeoutMs, this.#env);
+    await new Streams(link.connection, options, plan, link.wider).ensured(options.startTimeoutMs, this.#env);
     const inbox = `${new Subjects(options.prefix, options.shards).inbox(run)}.life`;
     const requests = new Requests(link.connection, inbox, this.#env, link.outlet);
     this.#requests = requests;

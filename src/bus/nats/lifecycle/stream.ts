@@ -1,7 +1,7 @@
 import { nanos } from '@nats-io/nats-core';
 import type { LifecycleSettings } from '../../../broker/settings.ts';
 import type { NatsOptions } from '../options.ts';
-import type { WantedStream } from '../streams.ts';
+import type { WantedStream } from '../stream-fit.ts';
 import { encodeToken } from '../subject.ts';
 
 /** In it an event that is told twice is kept once: longer than a node that dies over telling it is missed. */

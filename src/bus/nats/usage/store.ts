@@ -96,7 +96,7 @@ export class NatsUsage implements UsageStore {
       return;
     }
     const plan = (replicas: number) => [usageStream(replicas, options, settings)];
-    const streams = new Streams(link.connection, options, plan);
+    const streams = new Streams(link.connection, options, plan, link.wider);
     await streams.ensured(options.startTimeoutMs, this.#env);
     const inbox = `${options.prefix}.ctl.re.${encodeToken(`${incarnation}-usage`)}`;
     const requests = new Requests(link.connection, inbox, this.#env, link.outlet);

@@ -1,7 +1,7 @@
 import { nanos } from '@nats-io/nats-core';
 import type { UsageSettings } from '../../../broker/usage.ts';
 import type { NatsOptions } from '../options.ts';
-import type { WantedStream } from '../streams.ts';
+import type { WantedStream } from '../stream-fit.ts';
 import { encodeToken } from '../subject.ts';
 
 /** Records that stand in one message about the present minute. */
