@@ -68,9 +68,11 @@ export class Bundles {
     this.#settle = settle;
   }
 
-  tell(to: Addressee, frame: ServerFrame): void {
+  /** How long it is. */
+  tell(to: Addressee, frame: ServerFrame): number {
     const data = encodeFrame(frame, to.connection.encoding);
     this.#add(to.connection, this.#of(to), data, data.length);
+    return data.length;
   }
 
   add(to: Addressee, event: RoomEvent): void {

@@ -12,6 +12,7 @@ import type { After, Bus, Clock, Cursors, Defer, Fanout, Log, Ticks } from './po
 import { Presence } from './presence/presence.ts';
 import { Rooms } from './rooms.ts';
 import { SchemaChecks } from './schema/checks.ts';
+import type { Worker } from './sessions/frame-turns.ts';
 import { Stamps } from './sessions/stamps.ts';
 import type { Batching, Limits, NodeIdentity, PresenceSettings, RoomPolicy } from './settings.ts';
 import { Signals } from './signals.ts';
@@ -37,6 +38,8 @@ export interface DomainParts {
   readonly cursors: Cursors;
   readonly fanout: Fanout;
   readonly gate: Gate;
+  /** An answer that a session has waited for has come. */
+  readonly answered: (session: Worker) => void;
   readonly clock: Clock;
   readonly ticks: Ticks;
   readonly defer: Defer;
@@ -70,6 +73,8 @@ export interface Domain {
   readonly signals: Signals;
   readonly stamps: Stamps;
   readonly lifecycle: LifecycleHooks;
+  /** An answer that a session has waited for has come. */
+  readonly answered: (session: Worker) => void;
   readonly witness: Witness;
 }
 
@@ -114,6 +119,7 @@ export function buildDomain(parts: DomainParts, sessions: ReadonlyMap<string, Li
     signals: new Signals({ ...parts, tracing, limits: limits.ephemeral }),
     stamps,
     witness,
+    answered: parts.answered,
     lifecycle:
       parts.lifecycle === undefined
         ? NO_LIFECYCLE

@@ -32,10 +32,11 @@ import { Session } from './session.ts';
 import { Arrivals } from './sessions/arrivals.ts';
 import { Elsewhere, type Inquiry } from './sessions/elsewhere.ts';
 import { Endings } from './sessions/endings.ts';
+import { FrameTurns } from './sessions/frame-turns.ts';
 import { SessionPeer, type Ways } from './sessions/peer.ts';
 import { closedBy } from './tally.ts';
 
-export interface HubParts extends Omit<DomainParts, 'gate'> {
+export interface HubParts extends Omit<DomainParts, 'gate' | 'answered'> {
   readonly verifier: TokenVerifier;
   readonly tickets: Tickets;
   readonly exclusions: Exclusions;
@@ -71,7 +72,7 @@ export class Hub {
   readonly #newId: () => string;
   readonly #sessions = new Map<string, Session>();
   readonly #resumptions: Resumptions;
-  readonly #admission: Admission;
+  readonly #turns: FrameTurns<Session>;
   readonly #arrivals: Arrivals;
   readonly #endings: Endings;
   readonly #elsewhere: Elsewhere;
@@ -88,13 +89,15 @@ export class Hub {
       life: parts.exclusions.life,
       openTicket: (ticket) => this.openTicket(ticket),
     });
-    this.#domain = buildDomain({ ...parts, gate: this.gate }, this.#sessions);
+    this.#domain = buildDomain(
+      { ...parts, gate: this.gate, answered: (session) => this.#turns.wake(session) },
+      this.#sessions,
+    );
     this.#backend = new Backend(this.#domain, this.#sessions);
     this.#tickets = parts.tickets;
     this.#exclusions = parts.exclusions;
-    const { defer, ticks } = parts;
-    const handle = (session: Session, frame: Inbound) => this.#handle(session, frame);
-    this.#admission = new Admission({ domain: this.#domain, defer, ticks, handle });
+    const { defer } = parts;
+    this.#turns = this.#turnsOf(parts);
     const { tenants } = this.#domain;
     tenants.policies.watch((name) => {
       const tenant = tenants.known(name);
@@ -108,13 +111,9 @@ export class Hub {
     });
     parts.exclusions.watch((cause) => sweep.changed(cause));
     this.#newId = parts.newId;
-    const { catchUps, slow } = this.#domain;
     this.#ways = {
       receive: (session, bytes, isBinary) => this.#receive(session, bytes, isBinary),
-      drained: (session) => {
-        catchUps.drained(session.rooms.values());
-        slow.drained(session);
-      },
+      drained: (session) => this.#drained(session),
       closed: (session, code, reason) => this.#closed(session, code, reason),
     };
     this.#resumptions = new Resumptions(parts.tickets.ttlSeconds);
@@ -128,6 +127,20 @@ export class Hub {
     this.#endings = new Endings({ cluster: parts.cluster, resumptions: this.#resumptions, defer });
     this.#elsewhere = new Elsewhere({ ...common, askMs: parts.askMs });
     this.#due = new Seconds(parts.clock.now());
+  }
+
+  #drained(session: Session): void {
+    const { catchUps, slow } = this.#domain;
+    catchUps.drained(session.rooms.values());
+    slow.drained(session);
+    this.#turns.wake(session);
+  }
+
+  #turnsOf({ defer, ticks, limits, log }: HubParts): FrameTurns<Session> {
+    const handle = (session: Session, frame: Inbound) => this.#handle(session, frame);
+    const admission = new Admission({ domain: this.#domain, defer, ticks, handle });
+    const take = (session: Session, frame: Inbound) => admission.take(session, frame);
+    return new FrameTurns({ limits, defer, ticks, handle: take, log });
   }
 
   get size(): number {
@@ -276,13 +289,9 @@ export class Hub {
     tally.bytesIn += bytes.byteLength;
     session.tenant.usage.bytesIn += bytes.byteLength;
     const inbound = isBinary ? this.#binary(session, bytes) : this.#text(session, bytes);
-    if (!Array.isArray(inbound)) {
-      tally.messagesIn++;
-      this.#dispatch(session, inbound);
-      return;
-    }
-    tally.messagesIn += inbound.length;
-    for (const frame of inbound) this.#dispatch(session, frame);
+    const frames = Array.isArray(inbound) ? inbound : [inbound];
+    tally.messagesIn += frames.length;
+    if (!session.ended) this.#turns.receive(session, frames, bytes.byteLength);
   }
 
   #text(session: Session, bytes: Uint8Array): Inbound | Inbound[] {
@@ -293,10 +302,6 @@ export class Hub {
   #binary(session: Session, bytes: Uint8Array): Inbound | Inbound[] {
     if (session.connection.encoding === 'msgpack') return decodeMsgpack(bytes, this.#domain.limits);
     return { type: 'fault', code: 'bad_frame', reason: 'chat.v1 takes text messages' };
-  }
-
-  #dispatch(session: Session, frame: Inbound): void {
-    if (!session.ended) this.#admission.take(session, frame);
   }
 
   #handle(session: Session, frame: Inbound): void {
@@ -313,6 +318,7 @@ export class Hub {
   #closed(session: Session, code: number, reason: string | undefined): void {
     this.#domain.lifecycle.closed(session, session.endedWith?.code ?? code);
     session.closed(code);
+    this.#turns.closed(session);
     this.#domain.slow.closed(session);
     session.tenant.departed(session.identity.user, session);
     session.tenant.usage.disconnected(this.#domain.clock.now());

@@ -37,6 +37,10 @@ interface Errors {
 /** The protocol state of one connection. What it does with each frame stands in commands/. */
 export class Session implements Owner, Answerable, TenantMember, Timed, RoundRobinItem {
   roundRobinIndex = -1;
+  /** Bytes of answers made for it. */
+  answered = 0;
+  /** Requests whose answer is still to come. */
+  awaited = 0;
   readonly id: string;
   /** Counts the connections of the session, this one included. */
   readonly generation: number;
@@ -164,7 +168,12 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
     this.sendEncoded(encodeFrame(frame, this.connection.encoding));
   }
 
+  /** Of answers, acks aside: what the turns of the loop and the points of the connection are about. */
   sendEncoded(data: Encoded): void {
+    this.answered += this.#write(data);
+  }
+
+  #write(data: Encoded): number {
     const { tally, bundles } = this.#domain;
     bundles.flush(this.connection);
     tally.framesOut++;
@@ -172,6 +181,25 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
     tally.bytesOut += bytes;
     this.tenant.usage.bytesOut += bytes;
     this.connection.send(data);
+    return bytes;
+  }
+
+  /** Points for what a frame has turned out to cost. */
+  charge(points: number): void {
+    const { limits } = this.#domain;
+    if (limits.rates && points > 0) this.#allowance.charge(limits.operations, points);
+  }
+
+  /** A request whose answer may come later. The function it gives is to be called with the answer. */
+  awaits(): () => void {
+    this.awaited++;
+    const before = this.answered;
+    return () => {
+      this.awaited--;
+      const kib = Math.floor((this.answered - before) / 1024);
+      this.charge(kib * this.#domain.limits.operations.costAnswerKiB);
+      this.#domain.answered(this);
+    };
   }
 
   /** An ack: it must not overtake the events of this turn; the acks of a turn go out as one message. */
@@ -188,7 +216,7 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
     // Ending the session has sent them already.
     if (answers === undefined) return;
     this.#answers = undefined;
-    this.sendEncoded(joinEncoded(answers, this.connection.encoding));
+    this.#write(joinEncoded(answers, this.connection.encoding));
   }
 
   refuse(request: Request, fault: Omit<Fault, 'ok'>): void {

@@ -74,6 +74,8 @@ export interface Limits {
   /** Handshakes waiting for a signature check. */
   /** Sockets that are no WebSocket, beside `connections`. */
   readonly plainSockets: number;
+  /** Bytes of answers that one turn of the loop makes, for all connections together. */
+  readonly turnAnswerBytes: number;
   readonly pendingUpgrades: number;
   readonly upgradeTimeoutMs: number;
   /** Handshakes of one tenant that may wait for other nodes to give up some of its connections, and how long each. */
@@ -122,6 +124,8 @@ export interface OperationLimits extends Rate {
   readonly costRefresh: number;
   readonly costSeen: number;
   readonly costPing: number;
+  /** For each KiB of an answer to `history` or `presence`, after it was made. */
+  readonly costAnswerKiB: number;
 }
 
 /** Ephemeral publishes: of one connection, and those that wait on the node for the end of their window. */

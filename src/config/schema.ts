@@ -74,6 +74,7 @@ const operations = z.strictObject({
   costRefresh: count(0, 1_000_000).prefault(100),
   costSeen: count(0, 1_000_000).prefault(1),
   costPing: count(0, 1_000_000).prefault(1),
+  costAnswerKiB: count(0, 1_000_000).prefault(2),
 });
 
 const signals = z.strictObject({
@@ -126,6 +127,7 @@ const limits = z.strictObject({
   waitingUpgrades: count(0, 1_000_000).prefault(0),
   turnMessages: count(1, 1_000_000).prefault(512),
   turnBytes: size(KIB, GIB).prefault('256KiB'),
+  turnAnswerBytes: size(KIB, GIB).prefault('512KiB'),
   inboundQueueBytes: size(KIB, GIB).prefault('4MiB'),
   bufferedSoftBytes: size(KIB, GIB).prefault('1MiB'),
   bufferedHardBytes: size(KIB, GIB).prefault('4MiB'),

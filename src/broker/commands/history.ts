@@ -19,11 +19,14 @@ export function history(session: Session, frame: HistoryFrame, domain: Domain): 
     limit: Math.min(frame.limit ?? DEFAULT_LIMIT, limits.historyPage),
     maxBytes: limits.historyPageBytes,
   };
+  const answered = session.awaits();
   domain.bus.history(target.ref, query, (page) => {
-    if (session.ended) return;
-    if (!page.ok) return session.refuse(frame, page);
-    domain.tally.replayed += page.events.length;
-    session.sendEncoded(encodePage(session, frame, page));
+    if (!session.ended) {
+      if (page.ok) domain.tally.replayed += page.events.length;
+      if (page.ok) session.sendEncoded(encodePage(session, frame, page));
+      else session.refuse(frame, page);
+    }
+    answered();
   });
 }
 

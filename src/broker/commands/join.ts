@@ -107,14 +107,24 @@ function enter(session: Session, frame: JoinFrame, domain: Domain, target: Targe
 }
 
 function whenOpen(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  if (member.watches) return whenKnown(session, frame, domain, member);
   member.room.whenOpen((failed) => {
     if (member.left) return;
     if (failed !== undefined) member.evicted(failed);
-    else if (!member.watches) joinOpened(session, frame, domain, member);
-    else
-      domain.presence.whenKnown(member.room, () => {
-        if (!member.left) joinOpened(session, frame, domain, member);
-      });
+    else joinOpened(session, frame, domain, member);
+  });
+}
+
+/** The answer names all members. */
+function whenKnown(session: Session, frame: JoinFrame, domain: Domain, member: Membership): void {
+  const answered = session.awaits();
+  member.room.whenOpen((failed) => {
+    if (failed !== undefined && !member.left) member.evicted(failed);
+    if (failed !== undefined || member.left) return answered();
+    domain.presence.whenKnown(member.room, () => {
+      if (!member.left) joinOpened(session, frame, domain, member);
+      answered();
+    });
   });
 }
 
@@ -176,7 +186,7 @@ function joinedSince(
   const recovered = 'last' in since ? 'fresh' : page.recovered;
   const answer = joined(session, frame, domain, member, recovered, page.events.length + page.remaining);
   // Together with what the catch-up sends first.
-  domain.bundles.tell(session, answer);
+  session.answered += domain.bundles.tell(session, answer);
   // Presence comes by a topic, to which the member is subscribed already.
   if (member.watches) domain.bundles.flush(session.connection);
   const position = positionBefore(page, since, member.room.last);

@@ -9,12 +9,15 @@ export function presence(session: Session, frame: PresenceFrame, domain: Domain)
   if (tenant.policy.presence === 'off') return session.refuseLimited(frame, NO_PRESENCE);
   const target = session.target(frame.room);
   if (target === undefined) return session.refuse(frame, NO_SUCH_ROOM);
-  domain.presence.ask(target.ref.key, tenant.policy.presence, frame.users, (answer) =>
-    session.send({
-      type: 'presence',
-      room: frame.room,
-      ...(frame.id !== undefined && { id: frame.id }),
-      ...answer,
-    }),
-  );
+  const answered = session.awaits();
+  domain.presence.ask(target.ref.key, tenant.policy.presence, frame.users, (answer) => {
+    if (!session.ended)
+      session.send({
+        type: 'presence',
+        room: frame.room,
+        ...(frame.id !== undefined && { id: frame.id }),
+        ...answer,
+      });
+    answered();
+  });
 }

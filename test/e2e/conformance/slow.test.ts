@@ -130,18 +130,37 @@ both(
   'C5.7 C6.3 more than limits.bufferedHardBytes waiting ends the connection with 4102',
   async (encoding) => {
     const [client, other] = [await connect({ encoding }), await connect()];
-    const room = fresh();
-    for (let at = 0; at < 32; at++) await other.pub(room, PAYLOAD);
     const before = (await metrics(tests.broker)).get(SLOW) ?? Number.NaN;
     client.socket.pause();
-    // Answers to requests are not what an overflow choice is about: they are sent at once, and nothing reads them.
-    for (let at = 0; at < 40; at++) client.send({ type: 'history', room });
+    // What a backend sends to a connection is not what an overflow choice is about, and nothing reads it.
+    const token = await tests.broker.token({ sub: 'backend', scope: 'api' });
+    for (let at = 0; at < 300; at++)
+      await fetch(`${tests.broker.httpUrl}/api/v1/broadcast`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${token}` },
+        body: JSON.stringify({ sessions: [client.info.session], payload: PAYLOAD }),
+      });
     await settled(async () => assert.equal((await metrics(tests.broker)).get(SLOW), before + 1));
     const again = await connect({ ticket: client.info.ticket });
     assert.equal(again.info.last.code, 4102);
     client.socket.resume();
     assert.ok([4102, 1006].includes((await client.closed).code));
     await other.quiet();
+  },
+);
+
+both(
+  'C5.7.2 answers are not made for a socket that does not read: they wait, and come when it does',
+  async (encoding) => {
+    const [client, other] = [await connect({ encoding }), await connect()];
+    const room = fresh();
+    for (let at = 0; at < 32; at++) await other.pub(room, PAYLOAD);
+    client.socket.pause();
+    const asked = Array.from({ length: 25 }, (_, at) => ({ type: 'history', room, id: at }));
+    client.send(asked);
+    for (let at = 0; at < 20; at++) await other.pub(room, 'meanwhile');
+    client.socket.resume();
+    for (const { id } of asked) assert.equal((await client.expect('history')).id, id);
   },
 );
 
