@@ -287,9 +287,10 @@ for (const [kind, config] of Object.entries({
 
 /** What is said of room `a`, by what the server says of it. */
 async function said(manager: Manager, stream: string): Promise<{ dropped: number; oldest: number }> {
+  // First: what goes by its age after this is later than it.
+  const oldest = (await everyOf(manager, stream))[0] ?? 0;
   const subject = `${stream}.a`;
   const { state, config } = await manager.streams.info(stream, { subjects_filter: subject });
-  const oldest = (await everyOf(manager, stream))[0] ?? 0;
   const atMost = state.subjects?.[subject] ?? 0;
   const perSubject = config.max_msgs_per_subject;
   const { first_seq: firstSeq, num_deleted: deleted = 0 } = state;
