@@ -68,6 +68,8 @@ export interface Accepted {
   /** Absent for ephemeral publishes. */
   readonly seq?: number;
   readonly duplicate: boolean;
+  /** msgIds of the tenant were forgotten within their window: this one may have been stored before. */
+  readonly dedupe?: 'partial';
 }
 
 /**

@@ -102,6 +102,7 @@ export interface Limits {
   readonly historyTotalBytes: number;
   readonly dedupeWindowMs: number;
   readonly dedupeEntries: number;
+  readonly dedupeEntriesPerTenant: number;
   /** Cursors held in memory: all of them on the embedded bus; with NATS those in use and those to be written. */
   readonly cursors: number;
   /** What each frame costs its connection. */

@@ -123,13 +123,14 @@ export class Publisher {
   }
 }
 
-function ackOf({ room, seq, epoch, duplicate = false, warning }: AckFrame, msgId: string): Ack {
+function ackOf({ room, seq, epoch, duplicate = false, dedupe, warning }: AckFrame, msgId: string): Ack {
   return {
     room,
     msgId,
     ...(seq !== undefined && { seq }),
     ...(epoch !== undefined && { epoch }),
     duplicate,
+    ...(dedupe !== undefined && { dedupe }),
     ...(warning !== undefined && { warning }),
   };
 }

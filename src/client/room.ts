@@ -24,6 +24,8 @@ export interface Ack {
   readonly epoch?: string;
   /** The message had been stored before; `seq` is the place of the first. */
   readonly duplicate: boolean;
+  /** Too many msgIds came within the window: the message may have been stored before. */
+  readonly dedupe?: 'partial';
   /** It does not fit the room's schema, and will be refused once that is enforced. */
   readonly warning?: PublishWarning;
 }

@@ -137,6 +137,7 @@ const limits = z.strictObject({
   historyTotalBytes: size(MIB, 1024 * GIB).prefault('512MiB'),
   dedupeWindowMs: duration(0, 24 * HOUR_MS).prefault('60s'),
   dedupeEntries: count(0, 100_000_000).prefault(1_000_000),
+  dedupeEntriesPerTenant: count(0, 100_000_000).prefault(1_000_000),
   cursors: count(1, 100_000_000).prefault(200_000),
   operations: operations.prefault({}),
   ephemeral: signals.prefault({}),

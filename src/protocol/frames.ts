@@ -185,6 +185,7 @@ export interface AckFrame {
   readonly seq?: number;
   readonly epoch?: string;
   readonly duplicate?: boolean;
+  readonly dedupe?: 'partial';
   /** Accepted all the same: the room's schema is not enforced yet. */
   readonly warning?: PublishWarning;
 }

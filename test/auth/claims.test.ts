@@ -130,7 +130,7 @@ test('scope and jti are texts', () => {
   for (const jti of ['', 1, null, 'x'.repeat(129)]) assert.match(reason({ jti }), /jti/);
 });
 
-test('iat is a number of seconds, or absent', () => {
+test('C1.4.1 iat is a number of seconds, or absent', () => {
   assert.equal(identity({}).issuedAt, undefined);
   for (const iat of ['1', null, true, Number.POSITIVE_INFINITY, Number.NaN])
     assert.match(reason({ iat }), /iat/, String(iat));

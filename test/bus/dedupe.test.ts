@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { DedupeWindow, publishIdentity } from '../../src/bus/dedupe.ts';
+import { DedupeWindow, publishIdentity, TenantDedupe } from '../../src/bus/dedupe.ts';
 
 test('an entry is there for the window at least and for two at most', () => {
   const gap = fc.integer({ min: 0, max: 250 });
@@ -80,4 +80,36 @@ test('the identity of a publish is its own: no two triples share one', () => {
     }),
     { numRuns: 5000 },
   );
+});
+
+const SHARED = { dedupeWindowMs: 1000, dedupeEntries: 10_000, dedupeEntriesPerTenant: 6000 };
+
+test('a flood of one tenant pushes out its own alone, and is told so', () => {
+  const dedupe = new TenantDedupe(SHARED);
+  for (let n = 0; n < 100; n++) dedupe.add('quiet', `q${n}`, n, 0);
+  for (let n = 0; n < 50_000; n++) dedupe.add('flood', `f${n}`, n, 1);
+  for (let n = 0; n < 100; n++) assert.equal(dedupe.get('quiet', `q${n}`, 2), n);
+  assert.equal(dedupe.get('flood', 'f0', 2), undefined);
+  assert.deepEqual([dedupe.partial('flood', 2), dedupe.partial('quiet', 2)], [true, false]);
+  assert.ok(dedupe.size <= 6100);
+  assert.equal(dedupe.partial('flood', 1001), false, 'what was forgotten would have had its time by now');
+});
+
+test('where all together are too many, the tenant with the most gives up its older half', () => {
+  const dedupe = new TenantDedupe(SHARED);
+  for (let n = 0; n < 3000; n++) dedupe.add('large', `l${n}`, n, 0);
+  for (let n = 0; n < 3000; n++) dedupe.add('large', `k${n}`, n, 0);
+  for (let tenant = 0; tenant < 50; tenant++)
+    for (let n = 0; n < 200; n++) dedupe.add(`small-${tenant}`, `s${n}`, n, 1);
+  assert.ok(dedupe.size <= SHARED.dedupeEntries + 1000, `${dedupe.size}`);
+  assert.equal(dedupe.partial('large', 2), true);
+  for (let tenant = 0; tenant < 50; tenant++) assert.equal(dedupe.get(`small-${tenant}`, 's0', 2), 0);
+});
+
+test('tenants that are over leave nothing', () => {
+  const dedupe = new TenantDedupe(SHARED);
+  for (let n = 0; n < 100; n++) dedupe.add(`t${n}`, 'a', n, 0);
+  dedupe.sweep(5000);
+  assert.equal(dedupe.size, 0);
+  assert.equal(dedupe.get('t0', 'a', 5000), undefined);
 });

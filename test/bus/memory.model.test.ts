@@ -173,7 +173,7 @@ function holds(limits: MemoryBusOptions['limits'], roomy: boolean): void {
   );
 }
 
-const DEDUPE = { dedupeWindowMs: 1000, dedupeEntries: 10 };
+const DEDUPE = { dedupeWindowMs: 1000, dedupeEntries: 10, dedupeEntriesPerTenant: 10 };
 
 test('a resume gets all it missed or is told of the gap; within the history age there is none', () => {
   holds({ historyTotalBytes: 1e9, rooms: 100, ...DEDUPE }, true);

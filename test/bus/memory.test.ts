@@ -17,7 +17,13 @@ function make(limits: Partial<MemoryBusOptions['limits']> = {}) {
     warn: (fields: object, message: string) => warnings.push({ fields, message }),
     error: () => {},
   };
-  const wide = { historyTotalBytes: 1e9, rooms: 1000, dedupeWindowMs: 60_000, dedupeEntries: 1000 };
+  const wide = {
+    historyTotalBytes: 1e9,
+    rooms: 1000,
+    dedupeWindowMs: 60_000,
+    dedupeEntries: 1000,
+    dedupeEntriesPerTenant: 1000,
+  };
   const bus = new MemoryBus({ limits: { ...wide, ...limits }, clock, epoch: 'e1', log });
   const advance = (ms: number): void => {
     clock.time += ms;
@@ -241,7 +247,7 @@ test('the room that has been idle longest makes place, and raises the floor firs
 });
 
 test('duplicates are known for the window, counted, and bounded', async () => {
-  const { bus, advance, figure } = make({ dedupeEntries: 10 });
+  const { bus, advance, figure } = make({ dedupeEntries: 10, dedupeEntriesPerTenant: 10 });
   const room = roomRef('a');
   const first = await accepted(bus, room, 1, { msgId: 'm' });
   advance(59_999);

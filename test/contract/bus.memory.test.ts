@@ -13,6 +13,7 @@ busContract(
         rooms: 1000,
         dedupeWindowMs: 60_000,
         dedupeEntries: 10_000,
+        dedupeEntriesPerTenant: 10_000,
       },
       clock,
       epoch: 'e1',

@@ -31,6 +31,7 @@ export const LIMITS: Limits = {
   historyTotalBytes: 536_870_912,
   dedupeWindowMs: 60_000,
   dedupeEntries: 100_000,
+  dedupeEntriesPerTenant: 100_000,
   cursors: 10_000,
   operations: {
     perSecond: 20_000,

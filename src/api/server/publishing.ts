@@ -34,6 +34,7 @@ function publish(backend: Backend): Route {
       seq: z.number().optional(),
       epoch: z.string(),
       duplicate: z.boolean(),
+      dedupe: z.literal('partial').optional(),
     }),
     handle: async ({ body, caller, payload: text = '', traceparent }) => {
       const bound = tenantOf(caller, body.tenant);
@@ -48,8 +49,9 @@ function publish(backend: Backend): Route {
         traceparent,
       });
       if (!outcome.ok) return refusedBy(outcome);
-      const { seq, epoch, duplicate } = outcome;
-      return { answer: { room: body.room, ...(seq !== undefined && { seq }), epoch, duplicate } };
+      const { seq, epoch, duplicate, dedupe } = outcome;
+      const place = { ...(seq !== undefined && { seq }), epoch, duplicate };
+      return { answer: { room: body.room, ...place, ...(dedupe && { dedupe }) } };
     },
   });
 }

@@ -37,6 +37,7 @@ export function ackFrame(
     ...(frame.id !== undefined && { id: frame.id }),
     ...(outcome?.seq !== undefined && { seq: outcome.seq, epoch: outcome.epoch }),
     ...(outcome?.duplicate === true && { duplicate: true }),
+    ...(outcome?.dedupe !== undefined && { dedupe: outcome.dedupe }),
     ...(warning !== undefined && { warning }),
   };
 }

@@ -17,13 +17,13 @@ import type {
 } from '../../broker/ports.ts';
 import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
 import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
-import { DedupeWindow, publishIdentity } from '../dedupe.ts';
+import { type DedupeLimits, publishIdentity, TenantDedupe } from '../dedupe.ts';
 import { CLOSED, DRAINING } from '../refusals.ts';
 import type { Page } from '../tail.ts';
 import { RoomTable } from './rooms.ts';
 
 export interface MemoryBusOptions {
-  readonly limits: Pick<Limits, 'historyTotalBytes' | 'rooms' | 'dedupeWindowMs' | 'dedupeEntries'>;
+  readonly limits: Pick<Limits, 'historyTotalBytes' | 'rooms' | keyof DedupeLimits>;
   readonly clock: Clock;
   /** Different at each start of the process: history does not survive it. */
   readonly epoch: string;
@@ -53,7 +53,7 @@ export class MemoryBus implements Bus {
   readonly #log: Log;
   readonly #roomLimit: number;
   readonly #rooms: RoomTable;
-  readonly #dedupe: DedupeWindow;
+  readonly #dedupe: TenantDedupe;
   #seq = 0;
   #open = 0;
   #replays = 0;
@@ -73,7 +73,7 @@ export class MemoryBus implements Bus {
     this.#log = log;
     this.#roomLimit = limits.rooms;
     this.#rooms = new RoomTable(limits);
-    this.#dedupe = new DedupeWindow(limits.dedupeWindowMs, limits.dedupeEntries);
+    this.#dedupe = new TenantDedupe(limits);
   }
 
   async start(): Promise<void> {
@@ -221,7 +221,7 @@ export class MemoryBus implements Bus {
     const now = this.#clock.now();
     const { room: ref, from, msgId } = publication;
     const identity = msgId === undefined ? undefined : publishIdentity(ref.key, from, msgId);
-    const first = identity === undefined ? undefined : this.#dedupe.get(identity, now);
+    const first = identity === undefined ? undefined : this.#dedupe.get(ref.tenant, identity, now);
     if (first !== undefined) {
       settle({ ok: true, epoch: this.#epoch, seq: first, duplicate: true });
       return;
@@ -232,11 +232,15 @@ export class MemoryBus implements Bus {
       return;
     }
     const { sink } = room;
-    const accepted = this.#accepted();
+    const partial = identity !== undefined && this.#dedupe.partial(ref.tenant, now);
+    const accepted: Accepted & { readonly seq: number } = {
+      ...this.#accepted(),
+      ...(partial && { dedupe: 'partial' }),
+    };
     const event = eventOf(publication, now, sink !== undefined, accepted.seq, room.last);
     room.last = accepted.seq;
     this.#rooms.keep(room, event, history, now);
-    if (identity !== undefined) this.#dedupe.add(identity, accepted.seq, now);
+    if (identity !== undefined) this.#dedupe.add(ref.tenant, identity, accepted.seq, now);
     if (sink === undefined) settle(accepted);
     else hand(sink, event, accepted, settle);
   }

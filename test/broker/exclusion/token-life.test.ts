@@ -17,7 +17,7 @@ const reason = (issuedAt?: number, exp?: number) => {
   return verdict.ok ? 'good' : `${verdict.code}: ${verdict.reason}`;
 };
 
-test('from iat to exp it is the longest life at most', () => {
+test('C1.4.2 from iat to exp it is the longest life at most', () => {
   assert.deepEqual(judge(NOW, NOW + 30 * DAY), { ok: true, exp: NOW + 30 * DAY });
   assert.match(
     reason(NOW, NOW + 30 * DAY + 1),
