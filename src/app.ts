@@ -29,7 +29,7 @@ import type { WebHandler } from './broker/web.ts';
 import type { Config } from './config.ts';
 import { type Admin, type AdminOptions, createAdmin } from './ops/admin.ts';
 import { redacted } from './ops/diagnostics.ts';
-import { judge, type Phase, type Readiness } from './ops/health.ts';
+import { judge, type Phase, type Readiness, statusOf, type Vitals } from './ops/health.ts';
 import { TenantLevels } from './ops/levels.ts';
 import { recentProblems } from './ops/log.ts';
 import { RecentLag } from './ops/loop.ts';
@@ -125,7 +125,8 @@ class Node implements App {
     const status = () => this.#status();
     const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status);
     const api: WebHandler = (request) => this.#api.server(request);
-    const web = webHandler({ page: config.page.enabled, development, api });
+    const ready = () => statusOf(this.#vitals()) === 'ready';
+    const web = webHandler({ page: config.page.enabled, development, api, ready });
     this.#verifier = verifier;
     this.#bus = bus;
     this.#cluster = cluster;
@@ -325,13 +326,16 @@ class Node implements App {
   }
 
   #readiness(): Readiness {
-    return judge({
+    return judge({ ...this.#vitals(), bus: this.#bus.health() });
+  }
+
+  #vitals(): Omit<Vitals, 'bus'> {
+    return {
       phase: this.#phase,
       loopLagMs: this.#lag.p99Ms(),
       loopLagLimitMs: this.#config.readiness.loopLagMs,
-      bus: this.#bus.health(),
       settings: this.#agreement,
-    });
+    };
   }
 
   #status(): NodeStatus {

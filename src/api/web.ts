@@ -1,5 +1,5 @@
 import { isReservedUser } from '../broker/access/reserved-users.ts';
-import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
+import { HEALTH_PATH, problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { pageAsset } from './page.ts';
 
 /** What development mode adds: tokens for the page, so that a newcomer needs none of their own. */
@@ -13,7 +13,16 @@ export interface WebOptions {
   readonly development: DevelopmentWeb | undefined;
   /** The server API; undefined: not one of its addresses. */
   readonly api: WebHandler;
+  /** Whether new connections should come to this process. */
+  readonly ready: () => boolean;
 }
+
+/** Anybody may ask: it tells nothing but this, has no body, and is cheaper than a refusal. */
+const HEALTH_HEADERS = { 'Cache-Control': 'no-store' };
+const HEALTHY: WebAnswer = { status: 200, headers: HEALTH_HEADERS, body: '' };
+const UNHEALTHY: WebAnswer = { status: 503, headers: HEALTH_HEADERS, body: '' };
+
+const isRead = ({ method }: WebRequest): boolean => method === 'GET' || method === 'HEAD';
 
 /** Loopback by name or address: another Host means that some site's name was rebound to this machine. */
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/;
@@ -25,8 +34,8 @@ const USER = /^[\x21-\x7e][\x20-\x7e]{0,127}$/;
 export function webHandler(options: WebOptions): WebHandler {
   return (request) => {
     if (request.path.startsWith('/api/')) return options.api(request);
-    if (request.method !== 'GET' && request.method !== 'HEAD')
-      return problem(405, 'bad_request', 'this address takes GET');
+    if (request.path === HEALTH_PATH && isRead(request)) return options.ready() ? HEALTHY : UNHEALTHY;
+    if (!isRead(request)) return problem(405, 'bad_request', 'this address takes GET');
     if (request.path === '/dev/token' && options.development !== undefined)
       return developmentToken(request, options.development);
     return options.page ? staticAsset(request.path) : undefined;

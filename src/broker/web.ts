@@ -39,3 +39,6 @@ export function problem(
     body: JSON.stringify({ code, reason }),
   };
 }
+
+/** On the public listener: whether a balancer should send clients here. */
+export const HEALTH_PATH = '/healthz';

@@ -34,7 +34,7 @@ export interface Vitals {
 export function judge(vitals: Vitals): Readiness {
   const loopOk = vitals.loopLagMs <= vitals.loopLagLimitMs;
   return {
-    status: statusOf(vitals.phase, loopOk, vitals.settings.conflict),
+    status: statusOf(vitals),
     checks: {
       phase: { ok: vitals.phase === 'serving', detail: vitals.phase },
       loop: {
@@ -53,8 +53,10 @@ export function judge(vitals: Vitals): Readiness {
   };
 }
 
-function statusOf(phase: Phase, loopOk: boolean, conflict: string | undefined): Readiness['status'] {
+/** The verdict without its words: for those who ask often. */
+export function statusOf(vitals: Omit<Vitals, 'bus'>): Readiness['status'] {
+  const { phase, settings, loopLagMs, loopLagLimitMs } = vitals;
   if (phase !== 'serving') return phase;
-  if (conflict !== undefined) return 'degraded';
-  return loopOk ? 'ready' : 'overloaded';
+  if (settings.conflict !== undefined) return 'degraded';
+  return loopLagMs <= loopLagLimitMs ? 'ready' : 'overloaded';
 }

@@ -1,6 +1,6 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import type { Log } from '../broker/ports.ts';
-import { problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
+import { HEALTH_PATH, problem, type WebAnswer, type WebHandler, type WebRequest } from '../broker/web.ts';
 import { addressOf, clientAddress } from './address.ts';
 import { Head } from './head.ts';
 import type { Listener } from './listener.ts';
@@ -28,7 +28,7 @@ const FAILED = problem(500, 'internal', 'the server failed; the log has the caus
 
 export interface HttpParts {
   readonly log: Log;
-  /** Only requests that come with a client certificate. */
+  /** Only requests that come with a client certificate, but for the health of a balancer, which has none. */
   readonly certified: boolean;
   /** So many proxies in front are believed about the client's address. */
   readonly proxyHops: number;
@@ -46,7 +46,8 @@ export function serveHttp(app: TemplatedApp, handler: WebHandler, parts: HttpPar
       return sockets.plain.settled(remote);
     }
     sockets.plain.active(remote);
-    if (certified && !hasCertificate(response)) return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
+    if (certified && request.getUrl() !== HEALTH_PATH && !hasCertificate(response))
+      return refuse(response, REFUSALS.forbidden(NO_CERTIFICATE));
     const copied = copy(request, head, response, {
       remote,
       proxyHops,
