@@ -1,10 +1,19 @@
-/** Writes what of the chart is made: README.md from values.yaml, values.schema.json from the broker's. `npm run chart`. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/**
+ * Writes what of the chart is made: README.md from values.yaml, values.schema.json from the broker's, and copies of the
+ * files that Prometheus and Grafana need. `npm run chart`.
+ */
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { isMap, isScalar, type Pair, parseDocument, type YAMLMap } from 'yaml';
 import { valuesSchema } from './values-schema.ts';
 
 const chart = new URL('../helm/carillon/', import.meta.url);
 const BEGIN = '<!-- made from values.yaml by npm run chart -->';
+
+/** Copies, since helm packages links as what they point to, or not at all, and other tools as links: from, to. */
+export const COPIES: readonly (readonly [from: string, to: string])[] = [
+  ['config/alerts/carillon.yaml', 'helm/carillon/files/alerts.yaml'],
+  ['config/grafana/carillon.json', 'helm/carillon/files/dashboard.json'],
+];
 
 interface Row {
   readonly key: string;
@@ -42,4 +51,5 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   writeFileSync(readme, chartReadme(readFileSync(readme, 'utf8'), values));
   const schema = new URL('values.schema.json', chart);
   writeFileSync(schema, valuesSchema(readFileSync(schema, 'utf8')));
+  for (const [from, to] of COPIES) copyFileSync(new URL(`../${from}`, import.meta.url), new URL(`../${to}`, import.meta.url));
 }

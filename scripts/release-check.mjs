@@ -12,6 +12,7 @@ const wrong = [
   [tag !== undefined && tag !== `v${version}`, `the tag is ${tag}, package.json says ${version}`],
   [JSON.parse(read('package-lock.json')).version !== version, 'package-lock.json has another version'],
   [!read('helm/carillon/Chart.yaml').includes(`\nappVersion: ${version}\n`), 'Chart.yaml has another appVersion'],
+  [!read('helm/carillon/Chart.yaml').includes(`\nversion: ${version}\n`), 'Chart.yaml has another version'],
   [notes === undefined, `CHANGELOG.md has no section "## ${version}"`],
 ].filter(([applies]) => applies);
 

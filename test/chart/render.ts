@@ -24,9 +24,26 @@ export type Rendered =
   | { readonly ok: true; readonly text: string; readonly manifests: readonly Manifest[] }
   | { readonly ok: false; readonly text: string };
 
-/** @param sets `key=value`, as for --set */
-export async function render(valueSet: string | undefined, ...sets: readonly string[]): Promise<Rendered> {
-  const said = await called('template', ['carillon', CHART, ...KUBERNETES, ...values(valueSet, sets)]);
+/** A set of values of the chart, and which chart, where it is not the project's. */
+type ValueSet = string | undefined | { readonly chart: string; readonly values: string };
+
+const done = new Map<string, Promise<Rendered>>();
+
+/**
+ * The same question is asked of helm once.
+ * @param sets `key=value`, as for --set
+ */
+export function render(valueSet: ValueSet, ...sets: readonly string[]): Promise<Rendered> {
+  const key = JSON.stringify([valueSet, sets]);
+  const result = done.get(key) ?? renderAnew(valueSet, sets);
+  done.set(key, result);
+  return result;
+}
+
+async function renderAnew(valueSet: ValueSet, sets: readonly string[]): Promise<Rendered> {
+  const { chart, values: file } =
+    typeof valueSet === 'object' ? valueSet : { chart: CHART, values: valueSet };
+  const said = await called('template', ['carillon', chart, ...KUBERNETES, ...values(file, sets)]);
   if (!said.ok) return said;
   const manifests = parseAllDocuments(said.text)
     .map((document) => (document as { toJS(): unknown }).toJS() as Manifest | null)

@@ -18,6 +18,12 @@ function files({ cert, key }: { readonly cert: string; readonly key: string }): 
 
 const SECRET = 'a-secret-of-the-tests-that-is-long-enough-for-every-use';
 
+/** What variables refer to, where it is no such secret. */
+const REFERRED: Readonly<Record<string, string>> = {
+  CARILLON_NODE__SERVERID: 'pod-0',
+  CARILLON_NATS__URL: 'tls://nats.nats.svc:4222',
+};
+
 export interface Verdict {
   readonly ok: boolean;
   readonly says: string;
@@ -71,9 +77,7 @@ function environment(pod: unknown): Record<string, string> {
     readonly value?: string;
   }[];
   const ours = entries.filter(({ name }) => name.startsWith('CARILLON_') && name !== 'CARILLON_CONFIG');
-  return Object.fromEntries(
-    ours.map(({ name, value }) => [name, value ?? (name === 'CARILLON_NODE__SERVERID' ? 'pod-0' : SECRET)]),
-  );
+  return Object.fromEntries(ours.map(({ name, value }) => [name, value ?? REFERRED[name] ?? SECRET]));
 }
 
 async function check(file: string, env: Record<string, string>): Promise<Verdict> {

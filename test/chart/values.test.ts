@@ -124,7 +124,7 @@ test('with TLS in the broker what stands before it speaks TLS to it', async () =
     ['nginx', /backend-protocol":"HTTPS"/],
     ['nginx-inc', /nginx.org\/ssl-services":"carillon"/],
     ['haproxy', /server-ssl":"true"/],
-    ['alb', /backend-protocol":"HTTPS".*healthcheck-protocol":"HTTP"/],
+    ['alb', /backend-protocol":"HTTPS".*healthcheck-protocol":"HTTPS"/],
   ] as const) {
     const sets = ['ingress.enabled=true', `ingress.controller=${controller}`];
     const ingress = the(await rendered('tls-values.yaml', ...sets), 'Ingress');

@@ -5,23 +5,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheRoots, debianPackage, goInstall, once, type Provision, provide, run } from './provide.ts';
 
+const HELMS = {
+  3: { version: '3.22.0', atLeast: '3.18.0', below: '4.0.0' },
+  4: { version: '4.3.2', atLeast: '4.3.0', below: '5.0.0' },
+} as const;
+
+/** Helm 3, or what CARILLON_TEST_HELM says: 3, 4, or the path of a program. */
 export function helm(): Promise<Provision> {
+  const asked = process.env['CARILLON_TEST_HELM'] ?? '3';
+  if (asked !== '3' && asked !== '4')
+    return Promise.resolve({ path: asked, version: 'as given', source: 'path' });
+  const wanted = HELMS[asked];
+  const module = `helm.sh/helm/v${asked}`;
   // A binary of `go install` does not know its version otherwise.
-  const flags = (version: string): string => `-s -w -X helm.sh/helm/v3/internal/version.version=v${version}`;
-  const wanted = { version: '3.22.0', atLeast: '3.18.0', below: '5.0.0' };
+  const flags = `-s -w -X ${module}/internal/version.version=v${wanted.version}`;
+  const build = goInstall('helm', (version) => `${module}/cmd/helm@v${version}`, ['-ldflags', flags]);
   return provide({
     name: 'helm',
     wanted,
     versionArgs: ['version', '--short'],
-    attempts: [
-      [
-        'go',
-        goInstall('helm', (version) => `helm.sh/helm/v3/cmd/helm@v${version}`, [
-          '-ldflags',
-          flags(wanted.version),
-        ]),
-      ],
-    ],
+    attempts: [['go', build]],
     hint: 'Install helm yourself, or Go, so that `go install` can build it.',
   });
 }

@@ -16,22 +16,36 @@
 {{- if not (or (include "carillon.authenticates" $config) (hasKey .Values.secrets.env "CARILLON_JWT_SECRET")) -}}
 {{- fail "nothing to verify tokens with: set config.auth.jwksUrl, or config.auth.keys with secretFile or publicKeyFile (and secrets.files), or secrets.env.CARILLON_JWT_SECRET" -}}
 {{- end -}}
-{{- if $config.nats -}}
+{{- if and .Values.nats.install (or (dig "nats" "url" "" $config) (include "carillon.natsVariable" .)) -}}
+{{- fail "nats.install makes a NATS of its own: take out config.nats.url and CARILLON_NATS__URL, or set nats.install: false" -}}
+{{- end -}}
+{{- if include "carillon.nats" . -}}
+{{- if and $config.nats (not .Values.nats.install) (not (and (include "carillon.natsVariable" .) (not $config.nats.url))) -}}
 {{- $urls := $config.nats.url | default "" -}}
 {{- range kindIs "slice" $urls | ternary $urls (splitList "," (toString $urls)) -}}
 {{- if not (regexMatch "^(nats|tls)://[^/\\s]+/?$" (trim (toString .))) -}}
-{{- fail "config.nats.url: expected a URL such as nats://nats:4222 or tls://nats.nats.svc:4222, or several with commas between them" -}}
+{{- fail "config.nats.url: expected a URL such as nats://nats:4222 or tls://nats.nats.svc:4222, or several with commas between them; from a Secret: secrets.env.CARILLON_NATS__URL" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- else -}}
 {{- if include "carillon.several" . -}}
-{{- fail "several pods are one broker through NATS only: set config.nats.url, or replicas: 1 and autoscaling.enabled: false" -}}
+{{- fail "several pods are one broker through NATS only: set config.nats.url, or secrets.env.CARILLON_NATS__URL, or replicas: 1 and autoscaling.enabled: false" -}}
 {{- end -}}
 {{- if or .Values.canary.of .Values.canary.service -}}
 {{- fail "a canary shares its rooms through NATS: set config.nats.url as in the other release" -}}
 {{- end -}}
 {{- end -}}
 {{- include "carillon.checkExposure" . -}}
+{{- $service := .Values.service -}}
+{{- range list "loadBalancerClass" "loadBalancerIP" "loadBalancerSourceRanges" -}}
+{{- if and (get $service .) (ne $service.type "LoadBalancer") -}}
+{{- fail (printf "service.%s is for service.type: LoadBalancer, and it is %s" . $service.type) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $service.nodePort (eq $service.type "ClusterIP") -}}
+{{- fail "service.nodePort is for service.type: NodePort or LoadBalancer, and it is ClusterIP" -}}
+{{- end -}}
 {{- range $values, $labels := dict "labels" .Values.labels "podLabels" .Values.podLabels -}}
 {{- range $name, $_ := $labels -}}
 {{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|version|managed-by)|helm[.]sh/chart)$" $name -}}

@@ -9,8 +9,14 @@
 {{- if and (or .Values.ingress.enabled .Values.gateway.enabled .Values.canary.of) (not (hasKey $config "trustedProxies")) -}}
 {{- $_ := set $config "trustedProxies" 1 -}}
 {{- end -}}
-{{- if and $config.nats .Values.streams.job (not (hasKey $config.nats "manageStreams")) -}}
-{{- $_ := set $config.nats "manageStreams" false -}}
+{{- if include "carillon.nats" . -}}
+{{- $nats := default (dict) $config.nats -}}
+{{- if .Values.nats.install -}}
+{{- $nats = merge (dict "url" (printf "nats://%s-nats:4222" (include "carillon.fullname" .))) $nats -}}
+{{- else if and .Values.streams.job (not (hasKey $nats "manageStreams")) -}}
+{{- $_ := set $nats "manageStreams" false -}}
+{{- end -}}
+{{- $_ := set $config "nats" $nats -}}
 {{- end -}}
 {{ toYaml $config }}
 {{- end -}}
@@ -66,6 +72,16 @@
 {{- else -}}
 {{ $given }}
 {{- end -}}
+{{- end -}}
+
+{{/* Whether there is NATS: in the settings, from a Secret or another variable, or the chart's own. */}}
+{{- define "carillon.nats" -}}
+{{- if or .Values.config.nats .Values.nats.install (include "carillon.natsVariable" .) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "carillon.natsVariable" -}}
+{{- if hasKey .Values.secrets.env "CARILLON_NATS__URL" -}}true{{- end -}}
+{{- range .Values.env -}}{{- if eq .name "CARILLON_NATS__URL" -}}true{{- end -}}{{- end -}}
 {{- end -}}
 
 {{- define "carillon.several" -}}

@@ -37,9 +37,13 @@ alb.ingress.kubernetes.io/load-balancer-attributes: idle_timeout.timeout_seconds
 alb.ingress.kubernetes.io/target-group-attributes: deregistration_delay.timeout_seconds={{ include "carillon.grace" . }}
 {{- if $tls }}
 alb.ingress.kubernetes.io/backend-protocol: HTTPS
-alb.ingress.kubernetes.io/healthcheck-protocol: HTTP
+alb.ingress.kubernetes.io/healthcheck-protocol: HTTPS
 {{- end }}
-alb.ingress.kubernetes.io/healthcheck-port: "9090"
-alb.ingress.kubernetes.io/healthcheck-path: /readyz
+{{- /* On the port of the traffic: the network policy keeps the balancer away from the admin port, and so it should. */}}
+alb.ingress.kubernetes.io/healthcheck-path: /healthz
+alb.ingress.kubernetes.io/healthcheck-interval-seconds: "5"
+alb.ingress.kubernetes.io/healthcheck-timeout-seconds: "2"
+alb.ingress.kubernetes.io/unhealthy-threshold-count: "2"
+alb.ingress.kubernetes.io/success-codes: "200"
 {{- end }}
 {{- end -}}

@@ -34,9 +34,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "carillon.image" -}}
 {{- $image := .Values.image -}}
+{{- $name := $image.repository -}}
+{{- with $image.registry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ $name }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+{{ $name }}:{{ default .Chart.AppVersion $image.tag }}
 {{- end -}}
 {{- end -}}

@@ -55,6 +55,9 @@ func validate(object runtime.Object) field.ErrorList {
 	case *apps.Deployment:
 		return append(appsvalidation.ValidateDeployment(typed, corevalidation.PodValidationOptions{}),
 			secure(typed.Spec.Template)...)
+	case *apps.StatefulSet:
+		return append(appsvalidation.ValidateStatefulSet(typed, appsvalidation.StatefulSetValidationOptions{}, corevalidation.PodValidationOptions{}),
+			secure(typed.Spec.Template)...)
 	case *batch.Job:
 		// The controller makes the selector; validation wants it there.
 		manual := true
