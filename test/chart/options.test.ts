@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { COPIES } from '../../scripts/chart.ts';
+import { CURRENT } from '../support/nats/provide.ts';
 import { at, CHART, type Manifest, ROOT, render, rendered, the } from './render.ts';
 
 const site = await rendered('openshift-values.yaml');
@@ -169,6 +170,18 @@ test('the address of NATS from a Secret: several pods, its ports open, no URL in
   assert.ok(the(await rendered('single-values.yaml', ...variable), 'Job'));
 });
 
+test('settings by variables, from wherever a container takes them', async () => {
+  const jwt = ['env[0].name=CARILLON_JWT_SECRET', 'env[0].valueFrom.secretKeyRef.name=a'];
+  assert.ok(the(await rendered(undefined, ...jwt), 'Deployment'));
+  const from = ['envFrom[0].secretRef.name=site', 'config.nats.discover=false', 'replicas=2'];
+  assert.ok(the(await rendered(undefined, ...from), 'Job'));
+  const unknown = await render(undefined, ...jwt, 'config.nats.discover=false');
+  assert.match(
+    unknown.text,
+    /config.nats.url: expected a URL .* from a Secret: secrets.env.CARILLON_NATS__URL/,
+  );
+});
+
 test('a NATS of its own: no Job, brokers that make their streams, and nobody else gets in', async () => {
   const manifests = await rendered('nats-values.yaml');
   assert.ok(!manifests.some(({ kind }) => kind === 'Job'));
@@ -176,6 +189,9 @@ test('a NATS of its own: no Job, brokers that make their streams, and nobody els
   assert.match(settings['carillon.yaml'] ?? '', /url: nats:\/\/carillon-nats:4222/);
   assert.doesNotMatch(settings['carillon.yaml'] ?? '', /manageStreams/);
   const server = the(manifests, 'StatefulSet');
+  // The version that the tests run with.
+  const image = at(server, 'spec.template.spec.containers.0.image');
+  assert.equal(image, `nats:${CURRENT.version}-alpine`);
   assert.equal(at(server, 'spec.volumeClaimTemplates.0.spec.resources.requests.storage'), '10Gi');
   const from = at(the(manifests, 'NetworkPolicy', '-nats'), 'spec.ingress.0.from.0.podSelector.matchLabels');
   assert.ok(JSON.stringify(from).includes('"app.kubernetes.io/component":"broker"'));

@@ -13,14 +13,14 @@
 {{- fail "config.admin.listen is set by the chart: take it out" -}}
 {{- end -}}
 {{- include "carillon.checkSecrets" . -}}
-{{- if not (or (include "carillon.authenticates" $config) (hasKey .Values.secrets.env "CARILLON_JWT_SECRET")) -}}
+{{- if not (or (include "carillon.authenticates" $config) (include "carillon.variable" (list . "CARILLON_JWT_SECRET")) .Values.envFrom) -}}
 {{- fail "nothing to verify tokens with: set config.auth.jwksUrl, or config.auth.keys with secretFile or publicKeyFile (and secrets.files), or secrets.env.CARILLON_JWT_SECRET" -}}
 {{- end -}}
-{{- if and .Values.nats.install (or (dig "nats" "url" "" $config) (include "carillon.natsVariable" .)) -}}
+{{- if and .Values.nats.install (or (dig "nats" "url" "" $config) (include "carillon.variable" (list . "CARILLON_NATS__URL"))) -}}
 {{- fail "nats.install makes a NATS of its own: take out config.nats.url and CARILLON_NATS__URL, or set nats.install: false" -}}
 {{- end -}}
 {{- if include "carillon.nats" . -}}
-{{- if and $config.nats (not .Values.nats.install) (not (and (include "carillon.natsVariable" .) (not $config.nats.url))) -}}
+{{- if and $config.nats (not .Values.nats.install) (not (and (or .Values.envFrom (include "carillon.variable" (list . "CARILLON_NATS__URL"))) (not $config.nats.url))) -}}
 {{- $urls := $config.nats.url | default "" -}}
 {{- range kindIs "slice" $urls | ternary $urls (splitList "," (toString $urls)) -}}
 {{- if not (regexMatch "^(nats|tls)://[^/\\s]+/?$" (trim (toString .))) -}}

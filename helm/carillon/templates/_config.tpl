@@ -76,12 +76,15 @@
 
 {{/* Whether there is NATS: in the settings, from a Secret or another variable, or the chart's own. */}}
 {{- define "carillon.nats" -}}
-{{- if or .Values.config.nats .Values.nats.install (include "carillon.natsVariable" .) -}}true{{- end -}}
+{{- if or .Values.config.nats .Values.nats.install (include "carillon.variable" (list . "CARILLON_NATS__URL")) -}}true{{- end -}}
 {{- end -}}
 
-{{- define "carillon.natsVariable" -}}
-{{- if hasKey .Values.secrets.env "CARILLON_NATS__URL" -}}true{{- end -}}
-{{- range .Values.env -}}{{- if eq .name "CARILLON_NATS__URL" -}}true{{- end -}}{{- end -}}
+{{/* Whether the pods have this variable, as far as the values tell: (list ROOT NAME). What envFrom brings they do not. */}}
+{{- define "carillon.variable" -}}
+{{- $values := (index . 0).Values -}}
+{{- $name := index . 1 -}}
+{{- if hasKey $values.secrets.env $name -}}true{{- end -}}
+{{- range $values.env -}}{{- if eq .name $name -}}true{{- end -}}{{- end -}}
 {{- end -}}
 
 {{- define "carillon.several" -}}
@@ -91,7 +94,7 @@
 {{/* What a pod does before SIGTERM. No shell and no sleep of the image's; where the command fails, SIGTERM drains. */}}
 {{- define "carillon.preStop" -}}
 {{- $file := dig "admin" "tokenFile" "" .Values.config -}}
-{{- if and .Values.drain.command (or $file (hasKey .Values.secrets.env "CARILLON_ADMIN_TOKEN")) -}}
+{{- if and .Values.drain.command (or $file (include "carillon.variable" (list . "CARILLON_ADMIN_TOKEN"))) -}}
 exec:
   command:
     - node
