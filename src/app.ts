@@ -123,7 +123,9 @@ class Node implements App {
     this.#pulse = new Pulse(config.cluster.heartbeatMs);
     const verifier = createVerifier(config.auth, { clock, log, counts: tally.identity });
     const status = () => this.#status();
-    const { bus, cursors, cluster, usage } = createBus(config, log, serverId, status);
+    const openRooms = (tenant: string) => this.#limits.tenants.policies.of(tenant).openRooms;
+    const around = { node: serverId, status, openRooms };
+    const { bus, cursors, cluster, usage } = createBus(config, log, around);
     const api: WebHandler = (request) => this.#api.server(request);
     const ready = () => statusOf(this.#vitals()) === 'ready';
     const web = webHandler({ page: config.page.enabled, development, api, ready });

@@ -38,7 +38,14 @@ interface Kept extends Stores {
   readonly usage: UsageStore;
 }
 
-export function createBus(config: Config, log: Logger, node: string, status: () => NodeStatus): Kept {
+export interface BusSurroundings {
+  readonly node: string;
+  readonly status: () => NodeStatus;
+  /** Of a tenant's policy. */
+  readonly openRooms: (tenant: string) => number;
+}
+
+export function createBus(config: Config, log: Logger, { node, status, openRooms }: BusSurroundings): Kept {
   const incarnation = randomBytes(9).toString('hex');
   const common = { node, incarnation, status, settings: config.cluster, limits: config.state, clock, log };
   if (config.nats !== undefined) {
@@ -58,7 +65,7 @@ export function createBus(config: Config, log: Logger, node: string, status: () 
   }
   const epoch = randomBytes(9).toString('base64url');
   return {
-    bus: new MemoryBus({ limits: config.limits, clock, epoch, log }),
+    bus: new MemoryBus({ limits: config.limits, openRooms, clock, epoch, log }),
     cursors: new MemoryCursors(config.limits.cursors),
     cluster: new MemoryCluster({ ...common, dir: config.state.dir }),
     usage: ownUsage(config, log),

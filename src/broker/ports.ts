@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../protocol/codes.ts';
 import type { GapReason, Position } from '../protocol/frames.ts';
 import type { RoomEvent } from './event.ts';
+import type { RefusalReason } from './limits/reasons.ts';
 import type { RoomPolicy } from './settings.ts';
 import type { Skip } from './socket.ts';
 
@@ -32,6 +33,8 @@ export interface Fault {
   readonly used?: number;
   /** Of a payload: the place that is wrong, as a JSON pointer. */
   readonly path?: string;
+  /** Refused for a limit: what it is counted by. */
+  readonly by?: RefusalReason;
 }
 
 // -------------------------------------------------------------------------------------------------- bus

@@ -33,6 +33,10 @@ export class Rooms {
     return this.#byKey.get(key);
   }
 
+  get size(): number {
+    return this.#byKey.size;
+  }
+
   all(): Iterable<Room> {
     return this.#byKey.values();
   }

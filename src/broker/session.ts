@@ -221,13 +221,13 @@ export class Session implements Owner, Answerable, TenantMember, Timed, RoundRob
 
   refuse(request: Request, fault: Omit<Fault, 'ok'>): void {
     this.#domain.tally.error(fault.code);
+    if (fault.by !== undefined) this.#domain.tally.refused(fault.by);
     this.#domain.witness.refused(this.trail, request, fault);
     this.send(errorFrame(request, fault));
   }
 
-  /** As `refuse`, and counted by the limit that refused. */
+  /** As `refuse`, of what has to be counted by the limit that refused. */
   refuseLimited(request: Request, refused: Refused): void {
-    this.#domain.tally.refused(refused.by);
     this.refuse(request, refused);
   }
 

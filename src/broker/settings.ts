@@ -71,11 +71,13 @@ export interface Limits {
   readonly roomsPerConnection: number;
   /** Rooms that this process holds state for. */
   readonly rooms: number;
-  /** Handshakes waiting for a signature check. */
+  /** Those of one tenant. 0: as many as are left for all others. */
+  readonly roomsPerTenant: number;
   /** Sockets that are no WebSocket, beside `connections`. */
   readonly plainSockets: number;
   /** Bytes of answers that one turn of the loop makes, for all connections together. */
   readonly turnAnswerBytes: number;
+  /** Handshakes waiting for a signature check. */
   readonly pendingUpgrades: number;
   readonly upgradeTimeoutMs: number;
   /** Handshakes of one tenant that may wait for other nodes to give up some of its connections, and how long each. */

@@ -118,6 +118,7 @@ const limits = z.strictObject({
   connections: count(0, 10_000_000).prefault(0),
   roomsPerConnection: count(1, 100_000).prefault(1000),
   rooms: count(1, 100_000_000).prefault(1_000_000),
+  roomsPerTenant: count(0, 100_000_000).prefault(0),
   plainSockets: count(16, 1_000_000).prefault(500),
   pendingUpgrades: count(1, 1_000_000).prefault(1000),
   upgradeTimeoutMs: duration(100, 60_000).prefault('5s'),

@@ -176,9 +176,9 @@ function holds(limits: MemoryBusOptions['limits'], roomy: boolean): void {
 const DEDUPE = { dedupeWindowMs: 1000, dedupeEntries: 10, dedupeEntriesPerTenant: 10 };
 
 test('a resume gets all it missed or is told of the gap; within the history age there is none', () => {
-  holds({ historyTotalBytes: 1e9, rooms: 100, ...DEDUPE }, true);
+  holds({ historyTotalBytes: 1e9, rooms: 100, roomsPerTenant: 100, ...DEDUPE }, true);
 });
 
 test('the same when memory and rooms run out: never a silent hole', () => {
-  holds({ historyTotalBytes: 4000, rooms: 2, ...DEDUPE }, false);
+  holds({ historyTotalBytes: 4000, rooms: 2, roomsPerTenant: 2, ...DEDUPE }, false);
 });

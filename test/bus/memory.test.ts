@@ -20,6 +20,7 @@ function make(limits: Partial<MemoryBusOptions['limits']> = {}) {
   const wide = {
     historyTotalBytes: 1e9,
     rooms: 1000,
+    roomsPerTenant: 100_000,
     dedupeWindowMs: 60_000,
     dedupeEntries: 1000,
     dedupeEntriesPerTenant: 1000,

@@ -11,6 +11,7 @@ busContract(
       limits: {
         historyTotalBytes: 64 * 1024 * 1024,
         rooms: 1000,
+        roomsPerTenant: 0,
         dedupeWindowMs: 60_000,
         dedupeEntries: 10_000,
         dedupeEntriesPerTenant: 10_000,

@@ -12,6 +12,7 @@ export const LIMITS: Limits = {
   connections: 1000,
   roomsPerConnection: 1000,
   rooms: 100_000,
+  roomsPerTenant: 0,
   plainSockets: 500,
   pendingUpgrades: 100,
   upgradeTimeoutMs: 5000,

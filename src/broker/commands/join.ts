@@ -2,6 +2,7 @@ import type { JoinedFrame, JoinFrame } from '../../protocol/frames.ts';
 import { isInbox } from '../../protocol/room.ts';
 import { REPLAY_PAGE } from '../catchup.ts';
 import type { Domain } from '../domain.ts';
+import { overOpenRooms, overRoomShare } from '../limits/room-share.ts';
 import type { Refused } from '../limits/tenant.ts';
 import { Membership, type Target } from '../membership.ts';
 import { type Places, roomFull } from '../places.ts';
@@ -43,7 +44,7 @@ export function join(session: Session, frame: JoinFrame, domain: Domain): void {
   const refused =
     overPresence(session, frame) ??
     overRooms(session) ??
-    overOpenRooms(session, room) ??
+    overRoomsOfTenant(session, room, domain) ??
     overMembers(room, domain.places);
   if (refused !== undefined) return session.refuseLimited(frame, refused);
   enter(session, frame, domain, target);
@@ -64,12 +65,16 @@ function overRooms({ rooms, roomsMax }: Session): Refused | undefined {
   );
 }
 
-/** Of the tenant: a room more with members. */
-function overOpenRooms({ tenant }: Session, room: Room | undefined): Refused | undefined {
-  const { openRooms } = tenant.policy;
-  if (room !== undefined || openRooms === 0 || tenant.rooms < openRooms) return undefined;
-  const reason = `the tenant may have ${openRooms} open rooms`;
-  return full('tenant_rooms', 'quota_exceeded', reason, openRooms, tenant.rooms);
+/** Of the tenant: a room more with members. The embedded bus counts those with stored events too. */
+function overRoomsOfTenant(
+  { tenant }: Session,
+  room: Room | undefined,
+  { limits, rooms }: Domain,
+): Refused | undefined {
+  if (room !== undefined) return undefined;
+  return (
+    overOpenRooms(tenant.policy.openRooms, tenant.rooms) ?? overRoomShare(limits, tenant.rooms, rooms.size)
+  );
 }
 
 /** Full already by this node's members: refused without opening it. */

@@ -15,15 +15,17 @@ import type {
   RoomSink,
   Settle,
 } from '../../broker/ports.ts';
-import type { HistoryPolicy, Limits } from '../../broker/settings.ts';
+import type { HistoryPolicy } from '../../broker/settings.ts';
 import { historyAnswer, type RoomView, replayAnswer } from '../answers.ts';
 import { type DedupeLimits, publishIdentity, TenantDedupe } from '../dedupe.ts';
 import { CLOSED, DRAINING } from '../refusals.ts';
 import type { Page } from '../tail.ts';
-import { RoomTable } from './rooms.ts';
+import { type RoomLimits, RoomTable } from './rooms.ts';
 
 export interface MemoryBusOptions {
-  readonly limits: Pick<Limits, 'historyTotalBytes' | 'rooms' | keyof DedupeLimits>;
+  readonly limits: RoomLimits & DedupeLimits;
+  /** Rooms with members or stored events that a tenant may have. 0, or absent: as many as its share. */
+  readonly openRooms?: (tenant: string) => number;
   readonly clock: Clock;
   /** Different at each start of the process: history does not survive it. */
   readonly epoch: string;
@@ -33,7 +35,6 @@ export interface MemoryBusOptions {
 const SWEEP_MS = 1000;
 /** Rooms that one sweep may look at: a few milliseconds at the most. */
 const SWEEP_ROOMS = 10_000;
-const RETRY_MS = 1000;
 
 interface Waiting {
   readonly publication: Publication;
@@ -51,7 +52,6 @@ export class MemoryBus implements Bus {
   readonly #clock: Clock;
   readonly #epoch: string;
   readonly #log: Log;
-  readonly #roomLimit: number;
   readonly #rooms: RoomTable;
   readonly #dedupe: TenantDedupe;
   #seq = 0;
@@ -67,12 +67,11 @@ export class MemoryBus implements Bus {
   /** Publishes made by a sink or a settle during a publish; they run after it, in order. */
   readonly #waiting: Waiting[] = [];
 
-  constructor({ limits, clock, epoch, log }: MemoryBusOptions) {
+  constructor({ limits, openRooms = () => 0, clock, epoch, log }: MemoryBusOptions) {
     this.#clock = clock;
     this.#epoch = epoch;
     this.#log = log;
-    this.#roomLimit = limits.rooms;
-    this.#rooms = new RoomTable(limits);
+    this.#rooms = new RoomTable(limits, openRooms);
     this.#dedupe = new TenantDedupe(limits);
   }
 
@@ -95,11 +94,8 @@ export class MemoryBus implements Bus {
   }
 
   open(ref: RoomRef, sink: RoomSink): void {
-    const room = this.#state === 'closed' ? undefined : this.#rooms.claim(ref, this.#startOf(ref));
-    if (room === undefined) {
-      sink.failed(this.#state === 'closed' ? CLOSED : this.#overloaded());
-      return;
-    }
+    const room = this.#state === 'closed' ? CLOSED : this.#rooms.claim(ref, this.#startOf(ref));
+    if ('ok' in room) return sink.failed(room);
     if (room.sink !== undefined) throw new Error(`the room ${ref.name} is open here already`);
     room.sink = sink;
     this.#open++;
@@ -226,11 +222,8 @@ export class MemoryBus implements Bus {
       settle({ ok: true, epoch: this.#epoch, seq: first, duplicate: true });
       return;
     }
-    const room = this.#rooms.claim(ref, this.#rooms.floor);
-    if (room === undefined) {
-      settle(this.#overloaded());
-      return;
-    }
+    const room = this.#rooms.claim(ref, this.#rooms.floorOf(ref.tenant));
+    if ('ok' in room) return settle(room);
     const { sink } = room;
     const partial = identity !== undefined && this.#dedupe.partial(ref.tenant, now);
     const accepted: Accepted & { readonly seq: number } = {
@@ -250,7 +243,7 @@ export class MemoryBus implements Bus {
   }
 
   #startOf(ref: RoomRef): number {
-    return ref.policy.history === undefined ? this.#seq : this.#rooms.floor;
+    return ref.policy.history === undefined ? this.#seq : this.#rooms.floorOf(ref.tenant);
   }
 
   #view(ref: RoomRef): RoomView {
@@ -261,11 +254,6 @@ export class MemoryBus implements Bus {
     }
     if (ref.policy.history !== undefined) this.#rooms.refresh(room, ref.policy.history, this.#clock.now());
     return room;
-  }
-
-  #overloaded(): Fault {
-    const reason = 'this node holds as many rooms as it may';
-    return { ok: false, code: 'overloaded', reason, retryAfterMs: RETRY_MS, limit: this.#roomLimit };
   }
 
   /** Once when it begins: it goes on for as long as the rooms together are given more than they may keep. */

@@ -18,7 +18,7 @@ const { broker: strict } = handles(
   }),
 );
 const { broker: small, connect: connectSmall } = handles(
-  suite({ config: { limits: { connections: 2, rooms: 2 } } }),
+  suite({ config: { limits: { connections: 2, rooms: 2, roomsPerTenant: 2 } } }),
 );
 
 /** A suite's broker exists only once its tests run. */
