@@ -28,8 +28,15 @@ export async function nats(config: Config, look: () => Promise<NatsLook>): Promi
   ];
 }
 
+/** The oldest that gets fixes, with those that matter to a broker. */
+const RECOMMENDED = [2, 14, 7] as const;
+
 function server({ server, version, roundTripMs }: NatsLook): Finding {
-  return ok('nats', `${server} answers after ${roundTripMs} ms, version ${version}`);
+  const says = `${server} answers after ${roundTripMs} ms, version ${version}`;
+  const parts = version.split('.').map((part) => Number.parseInt(part, 10));
+  const at = RECOMMENDED.findIndex((wanted, index) => parts[index] !== wanted);
+  const older = at >= 0 && (parts[at] ?? 0) < (RECOMMENDED[at] as number);
+  return older ? warn('nats', says, `nats-server ${RECOMMENDED.join('.')} or newer`) : ok('nats', says);
 }
 
 function jetstream({ nats }: Config, { withoutHistory }: NatsLook): Finding {

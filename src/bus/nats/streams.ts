@@ -16,8 +16,8 @@ import { type Narrowing, type StreamFit, streamChange, streamFit, type WantedStr
 import { updateStream } from './stream-update.ts';
 import { Subjects } from './subject.ts';
 
-/** Batch direct get, by which history is read, came with this version. */
-export const BATCH_SINCE = [2, 11] as const;
+/** Batch direct get, by which history is read, came with this level of the API. A fork's version says nothing of it. */
+const HISTORY_API_LEVEL = 1;
 
 /** Headers of ours and of the server beside the payload. */
 export const HEADER_BYTES = 4096;
@@ -130,14 +130,12 @@ export function roomStreams(options: NatsOptions, retention: Retention): StreamP
   };
 }
 
-/** The version of a server that cannot keep history for us, or the reason; undefined: it can. */
+/** Why the server cannot keep history for us; undefined: it can. */
 export function withoutHistory(connection: NatsConnection): string | undefined {
-  const { version = '0.0.0', jetstream } = connection.info ?? {};
-  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
-  const [wantedMajor, wantedMinor] = BATCH_SINCE;
-  if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor))
-    return `the server is version ${version}, and history needs ${wantedMajor}.${wantedMinor} or newer`;
-  return jetstream === true ? undefined : 'the server runs without JetStream';
+  const { version = 'unknown', jetstream, api_lvl: level = 0 } = connection.info ?? {};
+  if (jetstream !== true) return 'the server runs without JetStream';
+  if (level >= HISTORY_API_LEVEL) return undefined;
+  return `the server is version ${version} with JetStream API level ${level}, and history needs level ${HISTORY_API_LEVEL} (2.11 or newer)`;
 }
 
 export interface ApplyReport {

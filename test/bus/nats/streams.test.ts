@@ -190,7 +190,10 @@ test('a server without batch direct get: refused by name, or all rooms live if t
   const old = await NatsCluster.start(1, { wanted: WITHOUT_BATCH });
   context.after(() => old.close());
   await assert.rejects(started(context, { servers: old.urls }), (error: Error) => {
-    assert.match(error.message, /the server is version 2\.\d+\.\d+, and history needs 2\.11 or newer/);
+    assert.match(
+      error.message,
+      /the server is version 2\.\d+\.\d+ with JetStream API level 0, and history needs level 1 \(2\.11 or newer\)/,
+    );
     assert.match(error.message, /nats\.coreOnly/);
     return true;
   });
