@@ -12,13 +12,13 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** What a file takes of the cores, by what its path says; the first that fits. */
 const SHARES = [
-  [/flood|memory|storm|leaks|conformance\/slow/, Number.POSITIVE_INFINITY],
+  [/flood|memory|storm|conformance\/slow/, Number.POSITIVE_INFINITY],
   [/\.e2e\.test\.ts$|^test\/(e2e|page|proxies)\/|nats/, 0.5],
   [/./, 1],
 ];
 /** Half a minute and more each: begun last, they would end alone. */
 const LONG =
-  /^test\/(e2e\/cluster\/(presence|lifecycle|cluster|drain)|bus\/nats\/(cluster\/faults|rollback|chaos)|proxies\/)/;
+  /^test\/(e2e\/cluster\/(presence|lifecycle|cluster|drain)|bus\/nats\/(cluster\/faults|rollback|chaos)|proxies\/|e2e\/leaks)/;
 /** A file that takes longer hangs. */
 const FILE_MS = 180_000;
 /** For everything: CI gives 30 minutes. */
