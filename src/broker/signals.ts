@@ -1,4 +1,5 @@
 import type { Usage } from './ledger.ts';
+import { TenantShares } from './limits/tenant-shares.ts';
 import type { After, Bus, Clock, Defer, Fault, Publication, Ticks } from './ports.ts';
 import type { EphemeralLimits } from './settings.ts';
 import type { Tally } from './tally.ts';
@@ -30,14 +31,16 @@ interface Held {
 /** One room, user and key whose window is open. */
 class Slot {
   readonly id: string;
+  readonly tenant: string;
   /** The end of the window, in milliseconds since 1970. */
   until: number;
   /** What goes out then; undefined: nothing has come since the window began. */
   newest: Held | undefined;
   next: Slot | undefined;
 
-  constructor(id: string, until: number) {
+  constructor(id: string, tenant: string, until: number) {
     this.id = id;
+    this.tenant = tenant;
     this.until = until;
   }
 }
@@ -80,11 +83,14 @@ export class Signals {
   readonly #parts: SignalsParts;
   readonly #slots = new Map<string, Slot>();
   readonly #lines = new Map<number, Line>();
+  readonly #entries: TenantShares;
   /** Of the payloads that wait. */
-  #bytes = 0;
+  readonly #bytes: TenantShares;
 
   constructor(parts: SignalsParts) {
     this.#parts = parts;
+    this.#entries = new TenantShares(parts.limits.entries);
+    this.#bytes = new TenantShares(parts.limits.bytes);
   }
 
   /** `now`: to be published by the caller; `held`: it goes out later, unless a newer one takes its place. */
@@ -92,15 +98,17 @@ export class Signals {
     const id = idOf(publication);
     const slot = this.#slots.get(id);
     return slot === undefined
-      ? this.#open(id, Math.ceil(1000 / perSecond))
+      ? this.#open(id, publication.room.tenant, Math.ceil(1000 / perSecond))
       : this.#hold(slot, publication, by);
   }
 
-  #open(id: string, windowMs: number): 'now' | Fault {
+  #open(id: string, tenant: string, windowMs: number): 'now' | Fault {
     const { limits, clock } = this.#parts;
-    if (this.#slots.size >= limits.entries)
-      return over('signals', limits.entries, this.#slots.size, windowMs);
-    const slot = new Slot(id, clock.now() + windowMs);
+    const place = this.#entries.check(tenant);
+    if (place === 'full') return over('signals', limits.entries, this.#slots.size, windowMs);
+    if (place === 'over') return overShare('signals', this.#entries.of(tenant), windowMs);
+    this.#entries.add(tenant, 1);
+    const slot = new Slot(id, tenant, clock.now() + windowMs);
     this.#slots.set(id, slot);
     const line = this.#lineOf(windowMs);
     line.push(slot);
@@ -114,15 +122,17 @@ export class Signals {
     const before = slot.newest;
     // A copy: the text is a slice of the frame that it came in, and would keep all of it.
     const payload = Buffer.from(publication.payload);
-    const bytes = this.#bytes - (before?.bytes ?? 0) + payload.byteLength;
-    if (bytes > limits.bytes) return over('bytes of signals', limits.bytes, this.#bytes, 1000);
+    const added = payload.byteLength - (before?.bytes ?? 0);
+    const place = added > 0 ? this.#bytes.check(slot.tenant, added) : 'free';
+    if (place === 'full') return over('bytes of signals', limits.bytes, this.#bytes.all, 1000);
+    if (place === 'over') return overShare('bytes of signals', this.#bytes.of(slot.tenant), 1000);
     if (before !== undefined) tally.signal('superseded');
     slot.newest = {
       publication: { ...publication, payload: payload.toString() },
       by,
       bytes: payload.byteLength,
     };
-    this.#bytes = bytes;
+    this.#bytes.add(slot.tenant, added);
     this.#count();
     return 'held';
   }
@@ -164,11 +174,12 @@ export class Signals {
   #end(slot: Slot, line: Line, now: number): void {
     const { newest } = slot;
     slot.newest = undefined;
-    this.#bytes -= newest?.bytes ?? 0;
+    if (newest !== undefined) this.#bytes.add(slot.tenant, -newest.bytes);
     if (newest === undefined || newest.by.ended) {
       // What a user was about to do is over with the connection that said so.
       if (newest !== undefined) this.#parts.tally.signal('dropped');
       this.#slots.delete(slot.id);
+      this.#entries.add(slot.tenant, -1);
       return;
     }
     slot.until = now + line.windowMs;
@@ -178,7 +189,7 @@ export class Signals {
 
   #count(): void {
     this.#parts.tally.signalSlots = this.#slots.size;
-    this.#parts.tally.signalBytes = this.#bytes;
+    this.#parts.tally.signalBytes = this.#bytes.all;
   }
 }
 
@@ -212,4 +223,9 @@ function isDue({ until }: Slot, { windowMs }: Line, now: number): boolean {
 function over(what: string, limit: number, used: number, retryAfterMs: number): Fault {
   const reason = `this node holds as many ${what} as it may (limits.ephemeral)`;
   return { ok: false, code: 'overloaded', reason, limit, used, retryAfterMs };
+}
+
+function overShare(what: string, used: number, retryAfterMs: number): Fault {
+  const reason = `the tenant has ${used} ${what} on this node, as many as are left for all others (limits.ephemeral)`;
+  return { ok: false, code: 'quota_exceeded', reason, limit: used, used, retryAfterMs };
 }

@@ -16,3 +16,9 @@ export function tooManyCursors(limit: number): Fault {
   const reason = 'as many cursors wait to be stored as this node may hold';
   return { ok: false, code: 'overloaded', reason, retryAfterMs: 1000, limit };
 }
+
+/** Of one tenant: they wait in memory, and NATS may be away for long. */
+export function overCursorShare(used: number): Fault {
+  const reason = `${used} cursors of the tenant wait to be stored, as many as are left for all others`;
+  return { ok: false, code: 'quota_exceeded', reason, retryAfterMs: 1000, limit: used, used };
+}

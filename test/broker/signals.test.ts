@@ -196,9 +196,13 @@ test('C7.4.1 limits: of a connection, of the tenant, of what the node holds; eac
   assert.deepEqual(refusal(signal(tenant.node, tenant.ann, 2, {})), ['rate_limited', 1, 1]);
   assert.equal(tenant.node.tally.refusals.get('tenant_ephemeral'), 1);
 
-  const entries = limited({ entries: 2 });
+  const entries = limited({ entries: 4 });
   for (const key of ['a', 'b']) signal(entries.node, entries.ann, 1, { key });
-  assert.deepEqual(refusal(signal(entries.node, entries.ann, 1, { key: 'c' })), ['overloaded', 2, 2]);
+  assert.deepEqual(
+    refusal(signal(entries.node, entries.ann, 1, { key: 'c' })),
+    ['quota_exceeded', 2, 2],
+    'half of them',
+  );
   entries.node.passing(WINDOW_MS);
   assert.equal(signal(entries.node, entries.ann, 1, { key: 'c' })[0]?.type, 'ack');
 

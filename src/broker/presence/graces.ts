@@ -1,5 +1,6 @@
 import { CLOSE_CODES } from '../../protocol/codes.ts';
 import type { Cluster } from '../cluster.ts';
+import { TenantShares } from '../limits/tenant-shares.ts';
 import type { Membership } from '../membership.ts';
 import type { Clock } from '../ports.ts';
 import { Seconds, type Timed } from '../seconds.ts';
@@ -10,6 +11,7 @@ import type { RoomPresence } from './view.ts';
 /** A connection that was lost, and whose user stays. */
 interface Lost extends Timed {
   readonly view: RoomPresence;
+  readonly tenant: string;
   readonly user: string;
   readonly id: string;
   /** Milliseconds since 1970. */
@@ -32,6 +34,7 @@ export class Graces {
   readonly #settings: PresenceSettings;
   readonly #parts: GracesParts;
   readonly #lost = new Map<string, Lost>();
+  readonly #shares: TenantShares;
   readonly #due: Seconds<Lost>;
   /** By session, until it is known to go on elsewhere: a node that drains ends soon. */
   readonly #drained = new Map<string, readonly Lost[]>();
@@ -39,6 +42,7 @@ export class Graces {
   constructor(parts: GracesParts) {
     this.#parts = parts;
     this.#settings = parts.settings;
+    this.#shares = new TenantShares(parts.settings.kept);
     this.#due = new Seconds(parts.clock.now());
   }
 
@@ -47,8 +51,9 @@ export class Graces {
     return this.#lost.size;
   }
 
-  get full(): boolean {
-    return this.#lost.size >= this.#settings.kept;
+  /** Whether no more of the tenant are kept: too many are, of it or of all. */
+  full(tenant: string): boolean {
+    return this.#shares.check(tenant) !== 'free';
   }
 
   /** How long a member stays whose connection ended with the code. */
@@ -62,12 +67,14 @@ export class Graces {
 
   /** false: too many are kept already. */
   keep(member: Membership, view: RoomPresence, graceMs: number): boolean {
-    if (this.full) return false;
+    const { tenant } = member.room.ref;
+    if (this.full(tenant)) return false;
     const since = this.#parts.clock.now();
-    const lost: Lost = { view, user: member.user, id: lostId(member), since, due: 0 };
+    const lost: Lost = { view, tenant, user: member.user, id: lostId(member), since, due: 0 };
     const before = this.#lost.get(lost.id);
     if (before !== undefined) this.#release(before);
     this.#lost.set(lost.id, lost);
+    this.#shares.add(tenant, 1);
     this.#due.set(lost, (since + graceMs) / 1000);
     if (graceMs > this.#settings.graceMs) {
       const { id } = member.owner;
@@ -107,6 +114,7 @@ export class Graces {
   #release(lost: Lost): void {
     this.#due.delete(lost);
     this.#lost.delete(lost.id);
+    this.#shares.add(lost.tenant, -1);
     lost.view.own.released(lost.user);
     this.#parts.changed(lost.view);
   }

@@ -183,8 +183,8 @@ export class Presence implements Answerable {
 
   /** Of a room that nobody watches: whoever asks within the grace finds the lost member (chat.v1, clause 4.8.3). */
   #unwatched(member: Membership, graceMs: number): RoomPresence | undefined {
-    const { presence } = member.room.tenant.policy;
-    if (graceMs === 0 || presence === 'off' || this.#graces.full) return undefined;
+    const { name, policy } = member.room.tenant;
+    if (graceMs === 0 || policy.presence === 'off' || this.#graces.full(name)) return undefined;
     const view = this.#viewOf(member.room);
     view.arrived(member);
     return view;

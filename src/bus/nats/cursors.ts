@@ -1,7 +1,8 @@
 /** Cursors of all nodes: read from NATS when a user comes, written behind while they read. */
+import { TenantShares } from '../../broker/limits/tenant-shares.ts';
 import type { Cursors, Fault, RoomRef } from '../../broker/ports.ts';
 import type { Position } from '../../protocol/frames.ts';
-import { covers, cursorKey, tooManyCursors } from '../cursor.ts';
+import { covers, cursorKey, overCursorShare, tooManyCursors } from '../cursor.ts';
 import { CursorReads } from './cursor-reads.ts';
 import type { CursorStore, StoredCursor } from './cursor-store.ts';
 import type { Env } from './env.ts';
@@ -22,6 +23,7 @@ export interface CursorParts {
 
 interface Cursor {
   readonly key: string;
+  readonly tenant: string;
   readonly subject: string;
   readonly shard: number;
   /** As NATS has it, when this node last heard. */
@@ -66,6 +68,7 @@ export class NatsCursors implements Cursors {
   readonly #idle = new Map<string, Cursor>();
   /** With something to write. */
   readonly #busy = new Map<string, Cursor>();
+  readonly #shares: TenantShares;
   /** In the order of `dueAt`, since all wait equally long. */
   readonly #later = new Queue<Turn>();
   readonly #urgent = new Queue<Turn>();
@@ -82,6 +85,7 @@ export class NatsCursors implements Cursors {
 
   constructor(parts: CursorParts) {
     this.#parts = parts;
+    this.#shares = new TenantShares(parts.max);
   }
 
   /** NATS is reached, and keeps cursors. Until then there are none. */
@@ -111,10 +115,14 @@ export class NatsCursors implements Cursors {
       (cursor as Cursor).want = position;
       return undefined;
     }
-    if (this.#busy.size >= this.#parts.max) {
+    const place = this.#shares.check(room.tenant);
+    if (place !== 'free') {
       this.#refused++;
-      return tooManyCursors(this.#parts.max);
+      return place === 'full'
+        ? tooManyCursors(this.#parts.max)
+        : overCursorShare(this.#shares.of(room.tenant));
     }
+    this.#shares.add(room.tenant, 1);
     const moved = cursor ?? this.#made(room, user);
     moved.want = position;
     this.#idle.delete(key);
@@ -189,7 +197,16 @@ export class NatsCursors implements Cursors {
   #made(room: RoomRef, user: string): Cursor {
     const { subject, shard } = this.#parts.subjects.cursor(room.tenant, room.name, user);
     const key = cursorKey(room, user);
-    return { key, subject, shard, known: undefined, want: undefined, dueAt: 0, sending: false };
+    return {
+      key,
+      tenant: room.tenant,
+      subject,
+      shard,
+      known: undefined,
+      want: undefined,
+      dueAt: 0,
+      sending: false,
+    };
   }
 
   /** Kept, so that the next write knows what it follows. */
@@ -273,6 +290,7 @@ export class NatsCursors implements Cursors {
     } else if (cursor.want === sent) {
       cursor.want = undefined;
       this.#busy.delete(cursor.key);
+      this.#shares.add(cursor.tenant, -1);
       this.#rest(cursor);
     }
     if (cursor.want !== undefined) this.#again(cursor);

@@ -123,7 +123,7 @@ test('cursors survive their nodes and the server', async (context) => {
 });
 
 test('NATS away: what is known here is the answer, else unavailable; moves wait, within the limit', async (context) => {
-  const { bus, epoch, line, prefix } = await node(context, {}, 3);
+  const { bus, epoch, line, prefix } = await node(context, {}, 5);
   bus.cursors.put(ROOM, 'ann', { epoch, seq: 5 });
   await written(bus);
   line.away();
@@ -144,7 +144,7 @@ test('NATS away: what is known here is the answer, else unavailable; moves wait,
   }
   assert.deepEqual(await get(bus.cursors, ROOM, 'cid'), { epoch, seq: 3 });
   const refused = bus.cursors.put(ROOM, 'dan', { epoch, seq: 1 });
-  assert.deepEqual([refused?.code, refused?.limit], ['overloaded', 3]);
+  assert.deepEqual([refused?.code, refused?.limit], ['quota_exceeded', 3]);
   assert.equal(figure(bus, 'cursors_refused'), 1);
   line.back();
   await written(bus);
