@@ -157,7 +157,7 @@ test('NATS away: what is known here is the answer, else unavailable; moves wait,
     ['dan', 1],
   ] as const)
     await becomes(other.bus.cursors, ROOM, user, { epoch, seq });
-  assert.ok(figure(bus, 'cursors_held') <= 3, 'and no more are held');
+  assert.ok(figure(bus, 'cursors_held') <= 5, 'and no more are held');
 });
 
 test('an answer that was lost: the write is not taken for one of somebody else', async (context) => {
