@@ -55,7 +55,7 @@ describe('the project', () => {
   test('files of src and test have at most 400 lines', () => assert.deepEqual(longFiles(typescript), []));
   test('functions have at most 50 lines and a complexity of 10', () =>
     assert.deepEqual(largeFunctions(sources), []));
-  test('the domain has no clock, chance or timers; only main and cli touch the process; no any, no empty catch', () =>
+  test('the domain has no clock, chance or timers; only main and cli touch the process; no any, no empty catch, no held iterator', () =>
     assert.deepEqual(bannedUses(sources), []));
   test('nothing unfinished is noted, and no package registry named, in any text file', () =>
     assert.deepEqual(bannedWords(files), []));
@@ -228,6 +228,23 @@ describe('the rules fail where they should', () => {
       'const any = 1',
     ]) {
       assert.equal(complaints(bannedUses, 'src/ops/a.ts', text), 0, text);
+    }
+  });
+
+  test('iterators that are held', () => {
+    for (const text of [
+      'class A { #round: Iterator<string>; }',
+      'class A { readonly round = members.values(); }',
+      'class A { start() { this.#round = this.#byKey.entries(); } }',
+    ]) {
+      assert.equal(complaints(bannedUses, 'src/broker/a.ts', text), 1, text);
+    }
+    for (const text of [
+      'class A { #all = [...members.values()]; }',
+      'const next = this.#byKey.keys().next().value',
+      'class A { all(): Iterable<A> { return this.#byKey.values(); } }',
+    ]) {
+      assert.equal(complaints(bannedUses, 'src/broker/a.ts', text), 0, text);
     }
   });
 

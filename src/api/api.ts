@@ -3,6 +3,7 @@ import type { Backend } from '../broker/admin/backend.ts';
 import type { Cluster } from '../broker/cluster.ts';
 import type { Exclusions } from '../broker/exclusion/exclusions.ts';
 import type { Gate } from '../broker/exclusion/gate.ts';
+import { networkOf } from '../broker/exclusion/network.ts';
 import { Buckets } from '../broker/limits/buckets.ts';
 import type { Policies } from '../broker/limits/policy.ts';
 import type { ParsePolicy } from '../broker/limits/shared.ts';
@@ -89,6 +90,8 @@ export interface Api {
 
 /** Addresses whose failures are remembered. */
 const ADDRESSES = 10_000;
+/** Looked at per failure, to forget the idle ones: more than a failure can add. */
+const SWEEP = 2;
 
 export function createApi(parts: ApiParts): Api {
   const { gate, adminToken, limits, log, nowMs } = parts;
@@ -102,8 +105,11 @@ export function createApi(parts: ApiParts): Api {
     bodyBytes: limits.bodyBytes,
     limits: parts.frames,
     log,
-    suspect: (address: string) => failures.wait(address, 1, now()) > 0,
-    failed: (address: string) => failures.take(address, 1, now()),
+    suspect: (address: string) => failures.wait(countedAs(address), 1, now()) > 0,
+    failed: (address: string) => {
+      failures.sweep(now(), SWEEP);
+      return failures.take(countedAs(address), 1, now());
+    },
     counted: ({ scope }: Route, status: number) => {
       const label = `${scope}_${Math.floor(status / 100)}xx`;
       answers.set(label, (answers.get(label) ?? 0) + 1);
@@ -114,4 +120,9 @@ export function createApi(parts: ApiParts): Api {
     return (request) => router.answer(request);
   };
   return { server: of('api'), admin: of('admin'), answers };
+}
+
+/** Of IPv6 one customer has 64 bits: each of its addresses would bring another 60 failures. */
+function countedAs(address: string): string {
+  return networkOf(address) ?? 'this machine';
 }

@@ -184,11 +184,32 @@ function memberOf(node: Node): string | undefined {
 function faultOf(node: Node): string | undefined {
   if (node.type === 'TSAnyKeyword') return 'any';
   if (node.type === 'CatchClause' && isEmptyBlock(node['body'])) return 'an empty catch';
+  if (holdsIterator(node)) return 'an iterator that is held: it keeps all that has left its collection';
   if (node.type !== 'CallExpression') return undefined;
   const { callee, arguments: args } = node as { readonly callee?: unknown; readonly arguments?: unknown };
   if (!isNode(callee) || callee.type !== 'MemberExpression' || memberOf(callee) !== 'catch') return undefined;
   const handler = Array.isArray(args) ? args[0] : undefined;
   return isNode(handler) && isEmptyBlock(handler['body']) ? 'an empty catch' : undefined;
+}
+
+const ITERATORS = new Set(['Iterator', 'IterableIterator', 'MapIterator', 'SetIterator', 'Generator']);
+
+/** A field that is one by its type or its value, or is set to one. */
+function holdsIterator(node: Node): boolean {
+  if (node.type === 'PropertyDefinition') {
+    const type = isNode(node['typeAnnotation']) ? node['typeAnnotation']['typeAnnotation'] : undefined;
+    const name = isNode(type) ? nameOf(type['typeName']) : undefined;
+    return ITERATORS.has(name ?? '') || makesIterator(node['value']);
+  }
+  if (node.type !== 'AssignmentExpression' || !isNode(node['left'])) return false;
+  return node['left'].type === 'MemberExpression' && makesIterator(node['right']);
+}
+
+function makesIterator(node: unknown): boolean {
+  if (!isNode(node) || node.type !== 'CallExpression') return false;
+  const { callee, arguments: args } = node as { readonly callee?: unknown; readonly arguments?: unknown };
+  if (!isNode(callee) || callee.type !== 'MemberExpression' || !Array.isArray(args)) return false;
+  return args.length === 0 && ['values', 'keys', 'entries'].includes(memberOf(callee) ?? '');
 }
 
 function isEmptyBlock(node: unknown): boolean {

@@ -32,6 +32,8 @@ const AT_ONCE = 200;
 const REMEMBERED_MS = 70_000;
 /** Of one room. */
 const FORMER = 8;
+/** Rooms; beyond it the one vacated longest ago is forgotten. About 200 bytes each: who joins and leaves makes many. */
+const FORMER_ROOMS = 100_000;
 
 /**
  * When a room gets its first member on all nodes, and loses the last. A node whose own count leaves or reaches 0 asks
@@ -81,10 +83,18 @@ export class Occupancy {
     if (known === undefined || --known.count > 0) return;
     this.#rooms.delete(room);
     const until = this.#vacate(room, false);
-    const former = [...(this.#former.get(room) ?? []), { since: known.stamp, until }];
+    // Only other nodes ask for it.
+    if (this.#parts.cluster.kind === 'nats') this.#remember(room, { since: known.stamp, until });
+  }
+
+  #remember(room: string, time: Former): void {
+    const former = [...(this.#former.get(room) ?? []), time];
     // Taken out first, so that the map stands in the order of the ends.
     this.#former.delete(room);
     this.#former.set(room, former.slice(-FORMER));
+    if (this.#former.size <= FORMER_ROOMS) return;
+    const [oldest] = this.#former.keys();
+    if (oldest !== undefined) this.#former.delete(oldest);
   }
 
   /** A member on a node that has died was there; perhaps it was the last. */

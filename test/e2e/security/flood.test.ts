@@ -139,5 +139,9 @@ test('behind a trusted proxy the API counts refused credentials for each client,
     for (let at = 0; at < 10; at++) statuses.push(await call('203.0.113.9, 192.0.2.1', at));
     assert.equal(statuses.at(-1), 429);
     assert.equal(await call('192.0.2.1, 192.0.2.2', 10), 401);
+    const sixes: number[] = [];
+    for (let at = 0; at < 10; at++) sixes.push(await call(`2001:db8:0:1::${at}`, 20 + at));
+    assert.equal(sixes.at(-1), 429, 'addresses of one IPv6 network are one client');
+    assert.equal(await call('2001:db8:0:2::1', 30), 401);
   });
 });
